@@ -1,0 +1,1 @@
+"""A case and its clocks: what case events mean, as a pure state machine."""

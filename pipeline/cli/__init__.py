@@ -1,0 +1,1 @@
+"""The command `feedback`: one file a command."""

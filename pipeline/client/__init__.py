@@ -1,0 +1,1 @@
+"""What an app imports to emit touchpoints and survey responses."""

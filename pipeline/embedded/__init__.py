@@ -1,0 +1,1 @@
+"""A broker and a store for one machine, without Docker."""

@@ -1,0 +1,66 @@
+"""`Records`: what one fetch brought from one topic partition, as columns. Undecoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of one partition in offset order.
+
+    Attributes:
+        values: the raw values; None where Kafka has a null.
+        offsets: int64, strictly ascending; gaps are normal (transaction markers, compaction).
+        times: int64 milliseconds since 1970, the time the broker gave each record (`kafka_time`).
+    """
+
+    values: Sequence[bytes | None]
+    offsets: Int64s
+    times: Int64s
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def first(self) -> int:
+        """Offset of the first record; there must be one."""
+        return int(self.offsets[0])
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record; there must be one."""
+        return int(self.offsets[-1])
+
+    def split(self, count: int) -> tuple[Records, Records]:
+        """The first `count` records, and the others."""
+        head = Records(self.values[:count], self.offsets[:count], self.times[:count])
+        return head, Records(self.values[count:], self.offsets[count:], self.times[count:])
+
+    def after(self, offset: int) -> Records:
+        """The records beyond `offset`."""
+        if not len(self) or offset < self.first:
+            return self
+        return self.split(int(np.searchsorted(self.offsets, offset, side="right")))[1]
+
+    @staticmethod
+    def of(values: Sequence[bytes | None], offsets: Sequence[int], times: Sequence[int]) -> Records:
+        """From plain sequences of one length."""
+        return Records(values, np.asarray(offsets, np.int64), np.asarray(times, np.int64))
+
+    @staticmethod
+    def concat(parts: Sequence[Records]) -> Records:
+        """One after the other; `parts` are in offset order."""
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return Records.of([], [], [])
+        values = [value for part in parts for value in part.values]
+        offsets, times = (np.concatenate(x) for x in zip(*((p.offsets, p.times) for p in parts), strict=True))
+        return Records(values, offsets, times)

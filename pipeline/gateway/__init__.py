@@ -1,0 +1,1 @@
+"""HTTP ingest: events in, acknowledged by the broker before the answer."""

@@ -1,0 +1,1 @@
+"""What numbers mean: instruments, cells, windows, scores, intervals. Pure functions over small histograms."""
