@@ -1,0 +1,82 @@
+"""The Avro schemas of all records, and their ids without a registry server. Needs nothing but fastavro."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from fastavro import parse_schema
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordSchema:
+    """One version of one record type.
+
+    Attributes:
+        name: of the Avro record, e.g. "SurveyResponse".
+        subject: in the schema registry, e.g. "feedback.responses-value".
+        version: 1, 2, ... within the subject.
+        schema_id: what stands in the header of every value.
+        avro: the schema as JSON.
+        parsed: the schema as fastavro wants it.
+        text: the file as it stands, for a registry.
+    """
+
+    name: str
+    subject: str
+    version: int
+    schema_id: int
+    avro: dict[str, Any]
+    parsed: dict[str, Any]
+    text: str
+
+
+@cache
+def folder() -> Traversable:
+    """Where the schema files are: inside the installed package, else at the top of the checkout."""
+    packaged = files("pipeline") / "schemas"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "schemas"
+
+
+@cache
+def all_schemas() -> tuple[RecordSchema, ...]:
+    """Every version of every record type, in the order of the registry file."""
+    entries = json.loads((folder() / "registry.json").read_text("utf-8"))["schemas"]
+    return tuple(_load(entry["subject"], entry["version"], entry["id"], entry["file"]) for entry in entries)
+
+
+@cache
+def schema(name: str) -> RecordSchema:
+    """The newest version of the record type `name`; KeyError if there is none."""
+    versions = [known for known in all_schemas() if known.name == name]
+    if not versions:
+        raise KeyError(name)
+    return max(versions, key=lambda known: known.version)
+
+
+def by_id(schema_id: int) -> RecordSchema | None:
+    """The schema of this id, None if the local registry has none."""
+    return _ids().get(schema_id)
+
+
+@cache
+def _ids() -> dict[int, RecordSchema]:
+    return {known.schema_id: known for known in all_schemas()}
+
+
+def _load(subject: str, version: int, schema_id: int, file: str) -> RecordSchema:
+    text = (folder() / file).read_text("utf-8")
+    return record_schema(text, subject=subject, version=version, schema_id=schema_id)
+
+
+def record_schema(text: str, *, subject: str, version: int, schema_id: int) -> RecordSchema:
+    """From the JSON text of an Avro record."""
+    avro = json.loads(text)
+    parsed = parse_schema(json.loads(text), named_schemas={})
+    assert isinstance(parsed, dict)  # noqa: S101 - a record, for mypy; a union would be a list
+    return RecordSchema(avro["name"], subject, version, schema_id, avro, parsed, text)
