@@ -1,0 +1,133 @@
+"""`Effect`: everything that one batch of a source partition changes, as one journal record. So it is atomic."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.journal.deltas import CellChanges
+from pipeline.journal.index import Ids
+from pipeline.journal.outcomes import Outcome
+from pipeline.journal.pack import pack, unpack
+from pipeline.measures.cells import Series
+
+DAY_MS = 86_400_000
+OutcomeCounts = Mapping[tuple[int, Outcome], int]
+_CELL_COLUMNS = ("at", "minute", "bin", "n", "total")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A derived record for a public topic, ready to send. `topic` is its name without the prefix."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What is added to the state of a source partition, and what follows from it downstream.
+
+    Attributes:
+        sequence: 1, 2, 3, ...; counts only as the next number at its place in the journal.
+        last: highest source offset that is settled with this effect.
+        time: `kafka_time` of that record, milliseconds since 1970.
+        watermark: highest `occurred_at` so far, milliseconds since 1970.
+        published: highest sequence whose outputs are known to be acknowledged downstream.
+        outcomes: (day of `kafka_time` since 1970, outcome) -> records.
+        leaves: leaves that occur for the first time; they get the next numbers.
+        ids: new and changed ids.
+        cases: case id -> its row, as `cases.to_row` gives it.
+        deltas: deltas partition -> (number, changes of cells).
+        messages: derived records, in order.
+    """
+
+    sequence: int
+    last: int
+    time: int
+    watermark: int
+    published: int
+    outcomes: OutcomeCounts
+    ids: Ids
+    leaves: tuple[Series, ...] = ()
+    cases: Mapping[str, list[Any]] = field(default_factory=dict)
+    deltas: Mapping[int, tuple[int, CellChanges]] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
+
+
+def pack_effect(effect: Effect) -> bytes:
+    """The value of a journal record."""
+    head = {
+        "kind": "effect",
+        "sequence": effect.sequence,
+        "last": effect.last,
+        "time": effect.time,
+        "watermark": effect.watermark,
+        "published": effect.published,
+        "outcomes": [[day, int(outcome), n] for (day, outcome), n in effect.outcomes.items()],
+        "leaves": effect.leaves,
+        "cases": effect.cases,
+        "deltas": [[q, number, cells.series] for q, (number, cells) in effect.deltas.items()],
+        "messages": [[m.topic, _text(m.key), _text(m.value)] for m in effect.messages],
+    }
+    columns = {f.name: narrow(getattr(effect.ids, f.name)) for f in fields(Ids)}
+    for q, (_, cells) in effect.deltas.items():
+        columns |= {f"{q}.{name}": narrow(getattr(cells, name)) for name in _CELL_COLUMNS}
+    return pack(head, columns)
+
+
+def unpack_effect(value: bytes) -> Effect:
+    """The inverse of `pack_effect`; raises what `unpack` raises."""
+    head, columns = unpack(value)
+    wide = {f.name: _widened(columns[f.name], f.name) for f in fields(Ids)}
+    return Effect(
+        sequence=head["sequence"],
+        last=head["last"],
+        time=head["time"],
+        watermark=head["watermark"],
+        published=head["published"],
+        outcomes={(day, Outcome(outcome)): n for day, outcome, n in head["outcomes"]},
+        leaves=tuple(Series(*leaf) for leaf in head["leaves"]),
+        ids=Ids(**wide),
+        cases=head["cases"],
+        deltas={q: (number, _cells(columns, q, series)) for q, number, series in head["deltas"]},
+        messages=tuple(Message(t, _bytes(key), _bytes(value)) for t, key, value in head["messages"]),
+    )
+
+
+def narrow(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same integers in the smallest type that holds them all: journals are kept for long."""
+    if column.dtype.kind == "u" or not len(column):
+        return column
+    low, high = int(column.min()), int(column.max())
+    for kind in (np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return column.astype(kind)
+    return column
+
+
+_ID_TYPES = {"a": np.uint64, "b": np.uint64, "series": np.int32, "minute": np.int32, "bin": np.int32}
+_CELL_TYPES = {"at": np.uint32, "minute": np.int32, "bin": np.int32}
+
+
+def _widened(column: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    return column.astype(_ID_TYPES.get(name, np.int64))
+
+
+def _cells(columns: Mapping[str, npt.NDArray[Any]], q: int, series: list[list[str]]) -> CellChanges:
+    wide = {name: columns[f"{q}.{name}"].astype(_CELL_TYPES.get(name, np.int64)) for name in _CELL_COLUMNS}
+    return CellChanges(tuple(Series(*s) for s in series), **wide)
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text)

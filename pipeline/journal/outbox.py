@@ -1,0 +1,80 @@
+"""The outbox: what accepted effects still have to send downstream, in order, by whoever owns the partition.
+
+The mark `published` ends before the first send in doubt; from there everything is sent again. The contents of a number
+never differ, so sending again does no harm; sending out of order would, because the roll takes the next number only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.events.partition import partition_of
+from pipeline.journal.deltas import Delta, pack_delta
+from pipeline.journal.log import Unknown
+from pipeline.journal.state import Outgoing, State
+
+DELTAS = "deltas"
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """One record for downstream; `topic` is its name without the prefix."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+
+
+class Outputs(Protocol):
+    """Where sends go."""
+
+    async def send(self, sends: Sequence[Send]) -> Sequence[int]:
+        """Append all, in order within a partition; the offsets acknowledged. Raises `Unknown` if any is in doubt."""
+        ...
+
+
+class Outbox:
+    """Sends what the state of one source partition holds. `sent` runs ahead of what is known to be published."""
+
+    def __init__(self, source: str, partition: int, partitions: int, outputs: Outputs) -> None:
+        self._source = source
+        self._partition = partition
+        self._partitions = partitions
+        self._outputs = outputs
+
+    async def publish(self, state: State) -> int:
+        """Send what is due; how many effects went out. An `Unknown` leaves the mark where it is: call again."""
+        due = sorted(s for s in list(state.outbox) if s > state.published)[:_AT_ONCE]
+        if not due:
+            return 0
+        sends = [send for s in due for send in self._sends(state.outbox[s])]
+        offsets = await self._outputs.send(sends)
+        if not _ascending(sends, offsets):
+            raise Unknown
+        state.mark_published(due[-1])
+        return len(due)
+
+    def _sends(self, outgoing: Outgoing) -> list[Send]:
+        deltas = [
+            Send(DELTAS, q, None, pack_delta(Delta(self._source, self._partition, number, outgoing.watermark, cells)))
+            for q, (number, cells) in outgoing.deltas.items()
+        ]
+        messages = [
+            Send(m.topic, partition_of(m.key, self._partitions), m.key, m.value) for m in outgoing.messages
+        ]
+        return deltas + messages
+
+
+def _ascending(sends: Sequence[Send], offsets: Sequence[int]) -> bool:
+    """Acknowledged in the order in which they were sent, within each deltas partition."""
+    last: dict[int, int] = {}
+    for send, offset in zip(sends, offsets, strict=True):
+        if send.topic == DELTAS:
+            if offset <= last.get(send.partition, -1):
+                return False
+            last[send.partition] = offset
+    return True
