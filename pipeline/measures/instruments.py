@@ -1,0 +1,122 @@
+"""`Instrument`: which question was asked on which scale. It is part of every series' identity.
+
+Two instruments never share a series: an answer of 4 means another thing on 1-5 than on 0-10, and nobody can
+take the two apart again once they are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Direction = Literal["high", "low"]
+NPS_SCALES = ((0, 10), (1, 10))
+PROMOTERS_FROM = 9
+DETRACTORS_TO = 6
+TOP_BOXES = MappingProxyType({(1, 3): 3, (1, 4): 3, (1, 5): 4, (1, 7): 6, (1, 10): 8})
+EASY_BOXES = MappingProxyType({(1, 5): 4, (1, 7): 5})
+
+
+class Group(NamedTuple):
+    """The answers `first` to `last`, both included and as given, that count as `name`."""
+
+    name: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One question on one scale.
+
+    The thresholds count on the scale turned to high = good (see `turn`); None where the metric has none such.
+
+    Attributes:
+        name: as responses name it, for example "csat_1_5".
+        metric: "nps", "csat", "ces", or "net_<low>_<high>" for a net score that is not NPS.
+        low: smallest answer.
+        high: largest answer.
+        direction: which end of the scale is good (satisfied, easy, a promoter).
+        promoters_from: nps and net: promoters answer this or more.
+        detractors_to: nps and net: detractors answer this or less.
+        satisfied_from: csat: the top boxes begin here.
+        easy_from: ces: easy begins here.
+    """
+
+    name: str
+    metric: str
+    low: int
+    high: int
+    direction: Direction
+    promoters_from: int | None = None
+    detractors_to: int | None = None
+    satisfied_from: int | None = None
+    easy_from: int | None = None
+
+    @property
+    def width(self) -> int:
+        """How many answers the scale has."""
+        return self.high - self.low + 1
+
+    @property
+    def bins(self) -> npt.NDArray[np.int32]:
+        """Every answer of the scale, ascending: the columns of its counts."""
+        return np.arange(self.low, self.high + 1, dtype=np.int32)
+
+    def turn(self, score: int) -> int:
+        """`score` on the scale turned to high = good; turning twice gives the answer back."""
+        return score if self.direction == "high" else self.low + self.high - score
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """What the answers count as. Every answer is in exactly one group, so that the groups add up to n."""
+        if self.promoters_from is not None and self.detractors_to is not None:
+            starts = (self.detractors_to + 1, self.promoters_from)
+            return self._split(("detractor", "passive", "promoter"), starts)
+        if self.satisfied_from is not None:
+            return self._split(("dissatisfied", "satisfied"), (self.satisfied_from,))
+        if self.easy_from is not None:
+            return self._split(("not_easy", "easy"), (self.easy_from,))
+        return ()
+
+    def _split(self, names: tuple[str, ...], starts: tuple[int, ...]) -> tuple[Group, ...]:
+        firsts = (self.low, *starts)
+        lasts = (*(start - 1 for start in starts), self.high)
+        ends = zip(names, firsts, lasts, strict=True)
+        return tuple(Group(name, *sorted((self.turn(first), self.turn(last)))) for name, first, last in ends)
+
+
+def net_promoter(name: str, low: int, high: int) -> Instrument:
+    """NPS on its own scales: 9 and 10 promote, 7 and 8 are passive, the rest detracts."""
+    return Instrument(name, "nps", low, high, "high", PROMOTERS_FROM, DETRACTORS_TO)
+
+
+def satisfaction(name: str, low: int, high: int) -> Instrument:
+    """CSAT with the usual top boxes of its scale (Zendesk, Nicereply and others agree on these)."""
+    return Instrument(name, "csat", low, high, "high", satisfied_from=TOP_BOXES[low, high])
+
+
+def effort(name: str, low: int, high: int, direction: Direction) -> Instrument:
+    """CES; `direction` "low" is the older question, where a high answer is a high effort."""
+    return Instrument(name, "ces", low, high, direction, easy_from=EASY_BOXES[low, high])
+
+
+_SHIPPED = (
+    net_promoter("nps_0_10", 0, 10),
+    net_promoter("nps_1_10", 1, 10),
+    *(satisfaction(f"csat_{low}_{high}", low, high) for low, high in TOP_BOXES),
+    effort("ces_1_5", 1, 5, "high"),
+    effort("ces_1_7", 1, 7, "high"),
+    effort("ces_1_7_hard", 1, 7, "low"),
+)
+SHIPPED: Mapping[str, Instrument] = MappingProxyType({one.name: one for one in _SHIPPED})
+
+
+def bounds(instruments: Mapping[str, Instrument]) -> dict[str, tuple[int, int]]:
+    """Smallest and largest answer of each: what a response is checked against."""
+    return {name: (one.low, one.high) for name, one in instruments.items()}
