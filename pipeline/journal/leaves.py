@@ -1,0 +1,60 @@
+"""Rows of a batch to numbers of leaves: strings are looked at once a distinct leaf, not once a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+from pipeline.journal.index import Int32s
+from pipeline.journal.state import State
+from pipeline.measures.cells import NO_SEGMENT, Series
+
+NameLeaf = Callable[[dict[str, str | None]], Series]
+
+
+class Leaves:
+    """Numbers of leaves as of a state, and those that a batch adds to them. The state is not changed."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._new: dict[Series, int] = {}
+
+    @property
+    def new(self) -> tuple[Series, ...]:
+        """Leaves that the state does not know yet, in the order of their numbers."""
+        return tuple(self._new)
+
+    def number(self, leaf: Series) -> int:
+        """The number of one leaf."""
+        known = self._state.number(leaf)
+        return self._new.setdefault(leaf, len(self._state.leaves) + len(self._new)) if known is None else known
+
+    def leaf(self, number: int) -> Series:
+        """The leaf of a number."""
+        known = self._state.leaves
+        return known[number] if number < len(known) else list(self._new)[number - len(known)]
+
+    def number_rows(self, frame: pl.DataFrame, name: NameLeaf) -> Int32s:
+        """The number of each row's leaf.
+
+        Args:
+            frame: the columns that tell leaves apart.
+            name: the leaf of a row, given as a dict of these columns.
+        """
+        if not frame.height:
+            return np.zeros(0, np.int32)
+        _, first, inverse = np.unique(
+            frame.hash_rows(seed=0).to_numpy(), return_index=True, return_inverse=True
+        )
+        # in the order of appearance, so that the same records always give the same numbers
+        numbers = np.empty(len(first), np.int32)
+        for k in np.argsort(first).tolist():
+            numbers[k] = self.number(name(frame.row(int(first[k]), named=True)))
+        return np.asarray(numbers[inverse])
+
+
+def segment_of(row: dict[str, str | None]) -> str:
+    """A leaf whose segment is null is called "none"."""
+    return row["segment"] or NO_SEGMENT

@@ -1,0 +1,108 @@
+"""`Rollup`: absolute cells as the fold of one deltas partition, in log order.
+
+Each source numbers its deltas 1, 2, 3, ... for this partition. The fold takes the next number of each source and
+drops what it has seen, so duplicates, redelivery and zombies change nothing. The value of a cell at a version (the
+deltas offset of its last change) is a function of the log alone: whoever publishes it publishes the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from pipeline.journal.celltable import Cells, CellTable, Int64s
+from pipeline.journal.deltas import CellChanges, Delta
+from pipeline.measures.cells import Series
+
+
+class Folded(Enum):
+    """What became of a delta."""
+
+    TAKEN = "taken"
+    SEEN = "seen"
+    GAP = "gap"  # its predecessor never came: cannot happen, and must be an alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Cells to publish: `cells` as they stand now, and where they stand in the rollup."""
+
+    cells: Cells
+    rows: Int64s
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Rollup:
+    """The cells of one deltas partition, and which of them readers do not have yet."""
+
+    def __init__(self) -> None:
+        self.leaves: list[Series] = []
+        self._number: dict[tuple[str, int], int] = {}
+        self._leaf: dict[Series, int] = {}
+        self._table = CellTable()
+        self._is_dirty = np.zeros(0, np.bool_)
+        self._dirty: deque[Int64s] = deque()  # rows, each at most once, oldest change first
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def fold(self, offset: int, delta: Delta) -> Folded:
+        """Take the next number of the delta's source; offsets ascend. Only TAKEN changes anything."""
+        source = (delta.source, delta.partition)
+        known = self._number.get(source, 0)
+        if delta.number <= known:
+            return Folded.SEEN
+        if delta.number > known + 1:
+            return Folded.GAP
+        self._number[source] = delta.number
+        self._add(offset, delta.cells)
+        return Folded.TAKEN
+
+    def changed(self, limit: int) -> Changed:
+        """Up to `limit` cells that are not known to be published, oldest change first."""
+        taken, size = [np.zeros(0, np.int64)], 0
+        while self._dirty and size < limit:
+            rows = self._dirty.popleft()
+            taken.append(rows[: limit - size])
+            size += len(taken[-1])
+            if len(taken[-1]) < len(rows):
+                self._dirty.appendleft(rows[len(taken[-1]) :])
+        rows = np.concatenate(taken)
+        self._dirty.appendleft(rows)
+        return Changed(self._table.cells.take(rows), rows)
+
+    def published(self, batch: Changed) -> None:
+        """The batch that `changed` gave last has arrived. What changed meanwhile stays to be published."""
+        rows = self._dirty.popleft()
+        again = self._table.cells.version[rows] != batch.cells.version
+        self._is_dirty[rows[~again]] = False
+        self._dirty.append(rows[again])
+
+    @property
+    def waiting(self) -> int:
+        """How many cells are not known to be published."""
+        return sum(map(len, self._dirty))
+
+    def cells(self) -> Cells:
+        """All cells."""
+        return self._table.cells.take(np.arange(len(self._table)))
+
+    def _add(self, offset: int, changes: CellChanges) -> None:
+        leaf = np.array([self._number_of(s) for s in changes.series], np.int32)[changes.at]
+        rows = self._table.add(offset, leaf, changes.minute, changes.bin, changes.n, changes.total)
+        if len(self._table) > len(self._is_dirty):
+            self._is_dirty = np.append(self._is_dirty, np.zeros(len(self._table), np.bool_))
+        fresh = rows[~self._is_dirty[rows]]
+        self._is_dirty[fresh] = True
+        self._dirty.append(fresh)
+
+    def _number_of(self, leaf: Series) -> int:
+        number = self._leaf.setdefault(leaf, len(self.leaves))
+        if number == len(self.leaves):
+            self.leaves.append(leaf)
+        return number

@@ -1,0 +1,202 @@
+"""`KafkaLog`: one topic partition as the `Log` that the journal and the roll ask for. `KafkaOutputs`: where they send."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from pipeline.journal.log import Entry, OutOfRange, Unknown
+from pipeline.journal.outbox import Send
+
+MAX_RECORD_BYTES = 8 << 20
+_FETCH_BYTES = 16 << 20
+_REQUEST_MS = 15_000
+
+
+class Broker:
+    """Connections of one worker for everything that Faust does not do: one producer, one admin, readers on demand.
+
+    Args:
+        options: what every client of this cluster needs: bootstrap_servers, security.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._producer: AIOKafkaProducer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+        self._probe: AIOKafkaConsumer | None = None
+
+    async def start(self) -> None:
+        """Connect the producer; raises KafkaError while the broker is away."""
+        # no idempotence: the rules of the journal bear a record that is written twice, and a producer that has lost
+        # its sequence numbers would have to be replaced in the middle of a batch
+        self._producer = AIOKafkaProducer(
+            **self._options, acks="all", max_request_size=MAX_RECORD_BYTES, request_timeout_ms=_REQUEST_MS
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Close everything that was opened."""
+        closing = [c.stop() for c in (self._producer, self._probe) if c is not None]
+        closing += [self._admin.close()] if self._admin is not None else []
+        await asyncio.gather(*closing, return_exceptions=True)
+        self._producer = self._probe = self._admin = None
+
+    @property
+    def producer(self) -> AIOKafkaProducer:
+        """The connected producer."""
+        assert self._producer is not None, "Broker.start comes first"
+        return self._producer
+
+    async def reader(self, tp: TopicPartition) -> AIOKafkaConsumer:
+        """A consumer without a group, assigned to one partition."""
+        consumer = AIOKafkaConsumer(
+            **self._options,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_bytes=2 * _FETCH_BYTES,
+            fetch_max_wait_ms=50,
+            request_timeout_ms=_REQUEST_MS,
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        consumer.assign([tp])
+        return consumer
+
+    async def offsets(self, tp: TopicPartition) -> tuple[int, int]:
+        """First offset kept and end offset of a partition."""
+        if self._probe is None:
+            probe = AIOKafkaConsumer(**self._options, group_id=None, request_timeout_ms=_REQUEST_MS)
+            try:
+                await probe.start()
+            except BaseException:
+                await probe.stop()
+                raise
+            self._probe = probe
+        begin = await self._probe.beginning_offsets([tp])
+        end = await self._probe.end_offsets([tp])
+        return begin[tp], end[tp]
+
+    async def delete_records(self, tp: TopicPartition, before: int) -> None:
+        """Truncate a partition."""
+        if self._admin is None:
+            self._admin = AIOKafkaAdminClient(**self._options)
+            await self._admin.start()
+        await self._admin.delete_records({tp: RecordsToDelete(before_offset=before)})
+
+
+class KafkaLog:
+    """See `journal.log.Log`. Reading keeps one consumer open until it has come to the end it was asked for."""
+
+    def __init__(self, broker: Broker, topic: str, partition: int) -> None:
+        self._broker = broker
+        self._tp = TopicPartition(topic, partition)
+        self._reader: AIOKafkaConsumer | None = None
+        self._position = -1
+
+    async def append(self, value: bytes) -> int:
+        """One record; its offset."""
+        try:
+            future = await self._broker.producer.send(self._tp.topic, value, partition=self._tp.partition)
+            return int((await future).offset)
+        except KafkaError as error:
+            raise Unknown(str(error)) from error
+
+    async def bounds(self) -> tuple[int, int]:
+        """First offset kept and end offset."""
+        try:
+            return await self._broker.offsets(self._tp)
+        except (KafkaError, TimeoutError) as error:
+            raise Unknown(str(error)) from error
+
+    async def read(self, start: int, stop: int) -> tuple[list[Entry], int]:
+        """Some entries of [start, stop) and the next position."""
+        try:
+            entries, position = await self._read(start, stop)
+        except OffsetOutOfRangeError as error:
+            await self.close()
+            raise OutOfRange(str(error)) from error
+        except (KafkaError, TimeoutError) as error:
+            await self.close()
+            raise Unknown(str(error)) from error
+        if position >= stop:
+            await self.close()
+        return entries, position
+
+    async def truncate(self, before: int) -> None:
+        """Delete what stands before this offset."""
+        try:
+            await self._broker.delete_records(self._tp, before)
+        except (KafkaError, TimeoutError) as error:
+            raise Unknown(str(error)) from error
+
+    async def close(self) -> None:
+        """Let go of the reader, if there is one."""
+        reader, self._reader, self._position = self._reader, None, -1
+        if reader is not None:
+            await reader.stop()
+
+    async def _read(self, start: int, stop: int) -> tuple[list[Entry], int]:
+        if self._reader is None:
+            self._reader = await self._broker.reader(self._tp)
+        if start != self._position:
+            self._reader.seek(self._tp, start)
+        rows = (await self._reader.getmany(self._tp, timeout_ms=1000)).get(self._tp, [])
+        self._position = await self._reader.position(self._tp)
+        entries = [Entry(r.offset, r.value, r.timestamp) for r in rows if r.offset < stop]
+        return entries, min(self._position, stop)
+
+
+class KafkaOutputs:
+    """See `journal.outbox.Outputs`; also sends batches of many small records to one partition."""
+
+    def __init__(self, broker: Broker, prefix: str) -> None:
+        self._broker = broker
+        self._prefix = prefix
+
+    async def send(self, sends: Sequence[Send]) -> list[int]:
+        """Append all, in order within a partition; offsets as acknowledged."""
+        producer = self._broker.producer
+        try:
+            futures = [
+                await producer.send(f"{self._prefix}.{s.topic}", s.value, key=s.key, partition=s.partition)
+                for s in sends
+            ]
+        except KafkaError as error:
+            raise Unknown(str(error)) from error
+        return [int(meta.offset) for meta in await _acknowledged(futures)]
+
+    async def send_many(self, topic: str, partition: int, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """(key, value) pairs as record batches of our own making: a producer call for each would cost 15 us."""
+        producer, k, futures = self._broker.producer, 0, []
+        try:
+            while k < len(pairs):
+                batch, start = producer.create_batch(), k
+                while k < len(pairs) and batch.append(key=pairs[k][0], value=pairs[k][1], timestamp=None) is not None:
+                    k += 1
+                assert k > start, "a record does not fit an empty batch"
+                futures.append(await producer.send_batch(batch, f"{self._prefix}.{topic}", partition=partition))
+        except KafkaError as error:
+            raise Unknown(str(error)) from error
+        await _acknowledged(futures)
+
+
+async def _acknowledged(futures: Sequence[Any]) -> list[Any]:
+    """Every acknowledgement; waits for all of them also when one fails, so that none is left behind unheard."""
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    for result in results:
+        if isinstance(result, KafkaError):
+            raise Unknown(str(result)) from result
+        if isinstance(result, BaseException):
+            raise result
+    return results

@@ -1,0 +1,69 @@
+"""Faust's consumer without the bookkeeping that loses records. It only keeps replays short: exactness is the journal's.
+
+Stock Faust commits past records in flight, drops acknowledgements at every rebalance before it commits them, and takes
+a partition out of the fetch for a whole second when a buffer is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from faust.transport.drivers import aiokafka as driver
+
+from pipeline.events.records import Records
+from pipeline.streams import columnar
+
+
+def transport(app: Any, topics: Collection[str]) -> driver.Transport:
+    """The transport for `app.transport`: these topics are fetched in columns."""
+
+    class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust is untyped
+        async def on_start(self) -> None:
+            await super().on_start()
+            # nothing is subscribed yet, so nothing has been fetched
+            columnar.install(self._consumer, topics)
+
+    class Consumer(SafeConsumer):
+        def _new_consumer_thread(self) -> Thread:
+            return Thread(self, loop=self.loop, beacon=self.beacon)
+
+    class Transport(driver.Transport):  # type: ignore[misc]  # faust is untyped
+        pass
+
+    Transport.Consumer = Consumer
+    return Transport(app.conf.broker_consumer, app)
+
+
+class SafeConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
+    """Commits the highest acknowledged offset below the first offset of any batch in flight."""
+
+    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
+        """No gap accounting: a batch is one pseudo-record, and its own records would look like a gap."""
+
+    def on_buffer_full(self, tp: Any) -> None:
+        """Nothing: a full queue holds the fetch back by itself."""
+
+    def _new_offset(self, tp: Any) -> int | None:
+        acked = self._acked[tp]
+        in_flight = [_first(m) for m in list(self._unacked_messages) if m.tp == tp and not m.acked]
+        done = [offset for offset in acked if not in_flight or offset < min(in_flight)]
+        if not done:
+            return None
+        highest = max(done)
+        self._acked_index[tp].difference_update(offset for offset in acked if offset <= highest)
+        acked[:] = [offset for offset in acked if offset > highest]
+        return int(highest) + 1
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Finish and commit what is in flight first; the stock order forgets the acknowledgements before."""
+        if not self.app.should_stop and self.assignment():
+            self.stop_flow()
+            self.app.flow_control.suspend()
+            self.app.flow_control.clear()
+            await self.wait_empty()
+        await super().on_partitions_revoked(revoked)
+
+
+def _first(message: Any) -> int:
+    return message.value.first if isinstance(message.value, Records) else int(message.offset)
