@@ -1,4 +1,4 @@
-"""`CellTable`: the absolute cells of one deltas partition as columns, found by their key whole batches at a time."""
+"""`CellTable`: the absolute cells of one deltas partition as columns, found by key, a batch at a time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """`Rollup`: absolute cells as the fold of one deltas partition, in log order.
 
-Each source numbers its deltas 1, 2, 3, ... for this partition. The fold takes the next number of each source and
-drops what it has seen, so duplicates, redelivery and zombies change nothing. The value of a cell at a version (the
-deltas offset of its last change) is a function of the log alone: whoever publishes it publishes the same.
+Each source numbers its deltas 1, 2, 3, ... for this partition. The fold takes the next number of each source
+and drops what it has seen, so duplicates, redelivery and zombies change nothing. The value of a cell at a
+version (the deltas offset of its last change) is a function of the log alone: whoever publishes it publishes
+the same.
 """
 
 from __future__ import annotations

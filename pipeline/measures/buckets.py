@@ -1,0 +1,75 @@
+"""`Buckets`: the cells of leaves by time, so that what enters or leaves a window is found at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+HOUR = 60  # minutes
+_PARTS = 16  # a bucket holds at most so many parts before they are summed into one
+
+# leaf: number of the leaf; column: of the bin; n: count; total: thousandths
+CELL = np.dtype([("leaf", np.int32), ("column", np.int32), ("n", np.int64), ("total", np.int64)])
+CellRows = npt.NDArray[np.void]
+Int32s = npt.NDArray[np.int32]
+NO_CELLS: CellRows = np.empty(0, CELL)
+
+
+class Buckets:
+    """Start of a bucket -> its cells. `unit` is 1 for minutes and HOUR for hours."""
+
+    def __init__(self, unit: int) -> None:
+        self._unit = unit
+        self._buckets: dict[int, list[CellRows]] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def add(self, minutes: Int32s, cells: CellRows) -> None:
+        """Add cells; `minutes` ascend."""
+        if not len(cells):
+            return
+        starts = minutes // self._unit
+        cuts = np.flatnonzero(np.diff(starts)) + 1
+        edges = [0, *cuts.tolist(), len(cells)]
+        for start, first, last in zip(starts[edges[:-1]].tolist(), edges, edges[1:], strict=False):
+            parts = self._buckets.setdefault(start, [])
+            # A copy, where the batch spans many buckets: one small bucket would keep the whole batch alive.
+            parts.append(cells[first:last].copy() if len(edges) > 2 else cells)
+            if len(parts) > _PARTS:
+                parts[:] = [summed(np.concatenate(parts))]
+
+    def between(self, first: int, end: int) -> CellRows:
+        """The cells of the buckets that start in [first, end) minutes, in no order."""
+        parts = [part for start in self._starts(first, end) for part in self._buckets[start]]
+        return np.concatenate(parts) if parts else NO_CELLS
+
+    def take(self, first: int, end: int) -> list[tuple[int, CellRows]]:
+        """Remove the buckets that start in [first, end) minutes: (start in minutes, cells), ascending."""
+        taken = [(start, self._buckets.pop(start)) for start in sorted(self._starts(first, end))]
+        return [(start * self._unit, np.concatenate(parts)) for start, parts in taken]
+
+    def _starts(self, first: int, end: int) -> list[int]:
+        wanted = range(-(-first // self._unit), -(-end // self._unit))
+        return list(_present(wanted, self._buckets))
+
+
+def _present(wanted: range, buckets: dict[int, list[CellRows]]) -> Iterator[int]:
+    """Which of `wanted` there are, in time proportional to the smaller of the two."""
+    if len(wanted) < len(buckets):
+        return (start for start in wanted if start in buckets)
+    return (start for start in buckets if start in wanted)
+
+
+def summed(cells: CellRows) -> CellRows:
+    """Each (leaf, column) once; what comes to nothing is left out."""
+    key = cells["leaf"].astype(np.int64) << 32 | cells["column"]
+    order = np.argsort(key, kind="stable")
+    firsts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    out = cells[order[firsts]]
+    if len(out):
+        out["n"] = np.add.reduceat(cells["n"][order], firsts)
+        out["total"] = np.add.reduceat(cells["total"][order], firsts)
+    return out[(out["n"] != 0) | (out["total"] != 0)]

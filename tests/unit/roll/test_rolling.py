@@ -1,0 +1,151 @@
+"""Window sums equal a recount of the cells, whatever came when and wherever the clock went."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.measures.cells import Series, marginals
+from pipeline.measures.rolling import LEAF, OVERALL, TOUCHPOINT, Rolling
+from pipeline.measures.windows import Window
+
+HOUR = 60
+BASE = 29_000_000 // HOUR * HOUR + 17  # a minute somewhere in an hour
+
+LEAVES = [
+    Series("csat", "csat_1_5", touchpoint, channel, segment)
+    for touchpoint in ("checkout", "support")
+    for channel in ("web", "app")
+    for segment in ("none", "gold")
+]
+
+
+@dataclass
+class Recount:
+    """The definition of DESIGN A5, the slow way."""
+
+    cells: list[tuple[Series, int, int, int, int]] = field(default_factory=list)
+    now: int | None = None
+
+    def advance(self, minute):
+        self.now = minute if self.now is None else max(self.now, minute)
+
+    def sums(self, seconds):
+        if self.now is None:
+            return {}
+        first = self.now - seconds // 60
+        if seconds > 86_400:
+            first -= first % HOUR
+        found = {}
+        for leaf, minute, k, n, total in self.cells:
+            if first <= minute <= self.now:
+                for series in marginals(leaf):
+                    counts, totals = found.setdefault(series, ({}, [0]))
+                    counts[k] = counts.get(k, 0) + n
+                    totals[0] += total
+        nonzero = {
+            series: ({k: n for k, n in counts.items() if n}, totals[0])
+            for series, (counts, totals) in found.items()
+        }
+        return {series: held for series, held in nonzero.items() if held != ({}, 0)}
+
+
+def standing(rolling, window):
+    rows = np.arange(len(rolling.series))
+    got = rolling.sums(window, rows)
+    assert (np.diff(got.bins) > 0).all()
+    held = {
+        series: ({int(k): int(n) for k, n in zip(got.bins, counts, strict=True) if n}, int(total))
+        for series, counts, total in zip(got.series, got.counts, got.totals, strict=True)
+    }
+    return {series: one for series, one in held.items() if one != ({}, 0)}
+
+
+def columns(cells):
+    leaves, *numbers = zip(*cells, strict=True)
+    minute, k, n, total = (np.array(x, np.int64) for x in numbers)
+    return leaves, minute.astype(np.int32), k.astype(np.int32), n, total
+
+
+WINDOWS = (Window("5m", 300), Window("2h", 7200), Window("24h", 86_400), Window("26h", 93_600), Window("3d", 259_200))
+cell = st.tuples(
+    st.sampled_from(LEAVES),
+    st.integers(-5000, 100).map(lambda m: BASE + m),
+    st.sampled_from([-1000, -79, 0, 1, 2, 5, 240]),
+    st.integers(-2, 3),
+    st.integers(-5000, 5000),
+)
+step = st.one_of(
+    st.lists(cell, min_size=1, max_size=12),
+    st.integers(-50, 200),
+    st.integers(-50, 6000),
+    st.just(1),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(step, max_size=14), st.permutations(WINDOWS), st.integers(1, len(WINDOWS)))
+def test_any_course_equals_a_recount(steps, windows, count):
+    rolling, recount, clock = Rolling(windows[:count]), Recount(), BASE
+    for one in steps:
+        if isinstance(one, list):
+            leaves, *numbers = columns(one)
+            rolling.add(np.array([rolling.leaf(s) for s in leaves], np.int32), *numbers)
+            recount.cells += one
+        else:
+            clock += one
+            rolling.advance(clock * 60_000 + 59_999)
+            recount.advance(clock)
+        for w, window in enumerate(rolling.windows):
+            assert standing(rolling, w) == recount.sums(window.seconds), window.name
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.lists(cell, min_size=1, max_size=5), st.integers(0, 200)), max_size=10))
+def test_what_changed_is_told_until_it_is_marked(steps):
+    rolling = Rolling(WINDOWS)
+    rolling.advance(BASE * 60_000)
+    clock, before = BASE, [{} for _ in WINDOWS]
+    for one in steps:
+        if isinstance(one, list):
+            leaves, *numbers = columns(one)
+            rolling.add(np.array([rolling.leaf(s) for s in leaves], np.int32), *numbers)
+        else:
+            clock += one
+            rolling.advance(clock * 60_000)
+        told = {(w, rolling.series[row]) for w, row in zip(*rolling.changed((0, 1, 7, 2, 3, 4, 5, 6)), strict=True)}
+        for w in range(len(WINDOWS)):
+            now = standing(rolling, w)
+            differing = {s for s in now.keys() | before[w].keys() if now.get(s) != before[w].get(s)}
+            assert differing <= {series for k, series in told if k == w}
+            before[w] = now
+        rolling.mark(*rolling.changed(range(8)), changed=False)
+        assert not len(rolling.changed(range(8))[0])
+
+
+def test_levels_and_the_running_minute():
+    rolling = Rolling([Window("1h", 3600)])
+    rolling.advance(BASE * 60_000 + 30_000)
+    leaf = rolling.leaf(LEAVES[0])
+    for minute in (BASE - 61, BASE - 60, BASE, BASE + 1):
+        rolling.add(*columns([(leaf, minute, 5, 1, 5000)]))
+    assert [rolling.series[row] for row in rolling.live(0, [LEAF])] == [LEAVES[0]]
+    assert [rolling.series[row].touchpoint for row in rolling.live(0, [OVERALL, TOUCHPOINT])] == ["checkout", ""]
+    assert rolling.sums(0, rolling.live(0, [OVERALL])).counts.tolist() == [[2]]
+    rolling.advance((BASE + 1) * 60_000)
+    assert rolling.sums(0, rolling.live(0, [OVERALL])).totals.tolist() == [10_000]
+    rolling.advance((BASE + 62) * 60_000)
+    assert not len(rolling.live(0, range(8)))
+
+
+def test_old_cells_are_forgotten_and_minutes_become_hours():
+    rolling = Rolling([Window("1h", 3600), Window("7d", 7 * 86_400)])
+    rolling.advance(BASE * 60_000)
+    leaf = rolling.leaf(LEAVES[0])
+    rolling.add(*columns([(leaf, BASE - m, 5, 1, 0) for m in range(20_000)]))
+    assert len(rolling._minutes) == 61
+    assert len(rolling._hours) <= 7 * 24 + 1
+    rolling.advance((BASE + 8 * 1440) * 60_000)
+    assert not len(rolling._minutes)
+    assert not len(rolling._hours)
