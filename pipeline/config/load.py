@@ -110,6 +110,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
     """Values that are fine each and wrong together: the keys concerned, and what is wrong."""
     yield from _wrong_windows(settings)
     yield from _wrong_security(settings)
+    if settings.instruments:
+        yield from (((fault.partition(":")[0],), fault) for fault in settings.judge_instruments()[1])
     for name, sla in settings.sla.items():
         if sla.schedule is not None and sla.schedule not in settings.schedules:
             known = ", ".join(sorted(settings.schedules)) or "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pipeline.config.values import Address, Bootstrap, Comma, Duration, Listen, WindowValue
 from pipeline.measures.windows import DEFAULT, Window
+
+if TYPE_CHECKING:
+    from pipeline.measures.instruments import Instrument
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -139,19 +142,29 @@ class Horizons(Table):
     responses: Duration | None = None
 
 
-class InstrumentSettings(Table):
-    """A question on a scale of your own; a mapping says which answers are good ones."""
+class InstrumentTable(Table):
+    """A question on a scale of your own; what is allowed together is `measures.catalogue`'s to say."""
 
     metric: str = Field(pattern=r"^(nps|csat|ces|net_\d+_\d+)$")
     """"nps", "csat", "ces", or "net_LOW_HIGH" for a net score that is not NPS."""
-    min: int = Field(ge=-100, le=100)
-    max: int = Field(ge=-100, le=100)
+    min: int
+    """The smallest answer."""
+    max: int
+    """The largest answer."""
     direction: Literal["high", "low"]
     """Which end of the scale is good."""
     promoters_from: int | None = None
+    """The thresholds count on the scale turned to high = good."""
     detractors_to: int | None = None
     satisfied_from: int | None = None
     easy_from: int | None = None
+
+    def instrument(self, name: str) -> Instrument:
+        """As the measures know it."""
+        from pipeline.measures.instruments import Instrument
+
+        thresholds = self.model_dump(exclude={"metric", "min", "max", "direction"})
+        return Instrument(name, self.metric, self.min, self.max, self.direction, **thresholds)
 
 
 class Touchpoint(Table):
@@ -224,7 +237,7 @@ class Settings(BaseSettings):
     """How long the worker keeps counts for its windows."""
     windows: Annotated[tuple[WindowValue, ...], Comma] = DEFAULT
     """Windows of the rolling scores."""
-    instruments: Mapping[str, InstrumentSettings] = {}
+    instruments: Mapping[str, InstrumentTable] = {}
     touchpoints: Mapping[str, Touchpoint] = {}
     schedules: Mapping[str, Schedule] = {}
     sla: Mapping[str, Sla] = {}
@@ -249,6 +262,16 @@ class Settings(BaseSettings):
             store = self.store.model_copy(update={"dsn": f"chdb://{folder}"})
             object.__setattr__(self, "store", store)  # frozen for everybody else
         return self
+
+    def catalogue(self) -> Mapping[str, Instrument]:
+        """All instruments in use, shipped and own, by name."""
+        return self.judge_instruments()[0]
+
+    def judge_instruments(self) -> tuple[Mapping[str, Instrument], tuple[str, ...]]:
+        """The catalogue, and what is wrong with own instruments: nothing, once `load` has let them pass."""
+        from pipeline.measures.catalogue import catalogue  # with numpy, which few commands need
+
+        return catalogue(table.instrument(name) for name, table in self.instruments.items())
 
     def horizon_of(self, source: Literal["responses", "touchpoints"]) -> float:
         """Seconds that an id of this input is remembered."""

@@ -1,0 +1,66 @@
+"""What every command shares: the --config option, messages, progress.
+
+def run(config: ConfigOption = None) -> None:
+    settings = load_settings(config)
+    with progress("reading", total=1000) as bar:
+        bar.advance(10)
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.cli.progress import Progress, show
+from pipeline.errors import FeedbackError
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="FEEDBACK_CONFIG",
+        help="Configuration file; default: feedback.toml in this folder, if there is one.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+
+# People's messages go to stderr, so that stdout holds nothing but results.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def load_settings(config: Path | None) -> Settings:
+    """The checked configuration; a wrong one ends the command with every fault."""
+    from pipeline.config import load
+
+    return load(config)
+
+
+def complain(text: str) -> int:
+    """Print an error; the exit code that goes with it."""
+    console.print(Text.assemble(("error: ", "bold red"), text))
+    return 1
+
+
+def fail(text: str) -> NoReturn:
+    """End the command with exit code 1 and one sentence that says what to do next."""
+    raise FeedbackError(text)
+
+
+def progress(text: str, total: float | None = None) -> AbstractContextManager[Progress]:
+    """For anything that takes over two seconds: a bar on a terminal, a line every five seconds elsewhere.
+
+    Args:
+        text: what is being done.
+        total: how much there is to do; None shows that it goes on, not how far.
+    """
+    return show(console, text, total)

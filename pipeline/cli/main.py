@@ -1,0 +1,86 @@
+"""`app`: all commands, and what the user sees when one fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline import logs
+from pipeline.cli.common import complain
+from pipeline.errors import FeedbackError
+
+# Groups of the help page and their commands; "check-config" is the function `run` of check_config.py.
+COMMANDS = {
+    "Start": ("demo", "setup", "worker", "gateway", "store"),
+    "Send": ("emit", "replay"),
+    "Look": ("report", "query"),
+    "About": ("check-config", "version"),
+}
+# Which extra brings a module that a command misses.
+EXTRA_OF = {
+    "chdb": "embedded",
+    "noida_db": "embedded",
+    "aiohttp": "gateway",
+    "clickhouse_connect": "worker",
+    "faust": "worker",
+    "mode": "worker",
+    "numpy": "worker",
+    "polars": "worker",
+    "prometheus_client": "worker",
+}
+Level = Literal["debug", "info", "warning", "error"]
+
+app = typer.Typer(
+    name="feedback",
+    help="Rolling NPS, CSAT, CES and resolution times from your apps' events.\n\nStart with: feedback demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # our errors are sentences; what else comes is a bug
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _everywhere(
+    log_level: Annotated[Level, typer.Option(help="Least important lines to log.")] = "info",
+    log_json: Annotated[
+        bool | None,
+        typer.Option("--log-json/--log-text", help="Default: text on a terminal, else JSON lines."),
+    ] = None,
+) -> None:
+    logs.setup(log_level.upper(), as_json=log_json)
+
+
+def _register() -> None:
+    for panel, names in COMMANDS.items():
+        for name in names:
+            module = f"pipeline.cli.{name.replace('-', '_')}"
+            try:
+                command = import_module(module).run
+            except ModuleNotFoundError as missing:
+                if missing.name != module:
+                    raise
+                continue
+            app.command(name, rich_help_panel=panel)(command)
+
+
+_register()
+
+
+def run() -> None:
+    """The command line. Exit code 0 only on success; what a user can mend is a sentence, no traceback."""
+    try:
+        app()
+    except FeedbackError as error:
+        sys.exit(complain(str(error)))
+    except ModuleNotFoundError as missing:
+        extra = EXTRA_OF.get((missing.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        sys.exit(complain(f"{missing.name} is not installed: pip install 'feedback-pipeline[{extra}]'"))
+    except BrokenPipeError:
+        # `feedback query ... | head`: the reader has enough. Python would complain when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
