@@ -84,7 +84,7 @@ class _Decider:
             deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
             messages=tuple(casework.messages) if casework else (),
         )
-        return Decision(effect, tuple(self._dead_letters(partition, batch.rejected)))
+        return Decision(effect, batch.rejected, tuple(self._dead_letters(partition, batch.rejected)))
 
     def _dead_letters(self, partition: int, rejected: Iterable[Rejected]) -> Iterable[Send]:
         key = f"{self._topic}-{partition}".encode()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.events.records import Records
+from pipeline.events.rejected import Rejected
 from pipeline.journal.effect import Effect
 from pipeline.journal.journal import Journal, Run, run_here
 from pipeline.journal.log import Log
@@ -16,9 +17,10 @@ from pipeline.journal.state import State
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a batch would change, and the dead letters in it, ready to send."""
+    """What a batch would change, what of it cannot be counted, and the dead letters for that, ready to send."""
 
     effect: Effect
+    rejected: tuple[Rejected, ...]
     dead_letters: tuple[Send, ...]
 
 
@@ -76,13 +78,13 @@ class SourcePartition:
         """Bring the state to the end of the journal."""
         await self.journal.catch_up()
 
-    async def apply(self, records: Records) -> list[Effect]:
+    async def apply(self, records: Records) -> list[Decision]:
         """Settle records in offset order; what of them counted through this call.
 
         Records may have been delivered before, and may begin too far ahead. When this returns, all of them are in the
         journal. Raises `Unknown` when the log does not answer: call again with the same records.
         """
-        effects: list[Effect] = []
+        decisions: list[Decision] = []
         complete = False
         while len(records := records.after(self.state.applied)):
             if not complete and records.first > self.state.applied + 1:
@@ -90,22 +92,22 @@ class SourcePartition:
                 complete = True
                 continue
             now, _ = records.split(self._decide.max_records)
-            effect = await self._settle(now)
-            if effect is not None:
-                effects.append(effect)
-        return effects
+            decision = await self._settle(now)
+            if decision is not None:
+                decisions.append(decision)
+        return decisions
 
     async def publish(self) -> int:
         """Send what accepted effects owe downstream; how many effects went out."""
         return await self._outbox.publish(self.state)
 
-    async def _settle(self, records: Records) -> Effect | None:
+    async def _settle(self, records: Records) -> Decision | None:
         decision: Decision = await self._run(self._decide, self.state, self.partition, records)
         if decision.dead_letters:
             # before the journal: were they sent after it, a crash in between would lose them; their key is the
             # position of the record, so that sending them again changes nothing
             await self._outputs.send(decision.dead_letters)
-        return decision.effect if await self.journal.append(decision.effect, self._run) else None
+        return decision if await self.journal.append(decision.effect, self._run) else None
 
     async def _with_what_is_missing(self, records: Records) -> Records:
         """Delivery skipped ahead: another owner was here, or the delivery lost something. First the journal."""

@@ -1,0 +1,151 @@
+"""The Faust app: one agent an input topic, each fed whole batches and acknowledged after its handler is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import faust
+import mode
+
+from pipeline.events.records import Records
+from pipeline.streams.batches import Raw, scheduler
+from pipeline.streams.safe_consumer import transport
+
+log = logging.getLogger(__name__)
+_IN_FLIGHT = 12  # batches of one topic: one partition's wait for the journal overlaps another's decoding
+_MAX_POLL_RECORDS = 32_768
+_FETCH_BYTES = 4 << 20
+BROKEN = 70  # exit code of a worker that must not go on
+
+
+class Handler(Protocol):
+    """Owns partitions of one topic and settles what is read from them."""
+
+    async def on_batch(self, partition: int, records: Records) -> None:
+        """Settle a batch; everything derived from it is safe when this returns."""
+        ...
+
+    async def recover(self, partition: int) -> Any:
+        """This worker owns the partition now."""
+        ...
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """Others own these now."""
+        ...
+
+    @property
+    def partitions(self) -> Collection[int]:
+        """What is owned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AppOptions:
+    """How the app reaches the brokers.
+
+    Attributes:
+        bootstrap: addresses, separated by commas.
+        group: consumer group.
+        partitions: of every topic.
+        session_timeout: seconds.
+        instance: name under which this worker comes back to its partitions; None for a dynamic member.
+        credentials: Faust credentials, or None.
+        data_dir: folder that Faust may use.
+    """
+
+    bootstrap: str
+    group: str
+    partitions: int
+    session_timeout: float
+    data_dir: str
+    instance: str | None = None
+    credentials: Any = None
+
+
+def build(options: AppOptions, handlers: Mapping[str, Handler]) -> faust.App:
+    """An app that reads the topics of `handlers`, none of which Faust decodes, declares or keeps a table of."""
+    app = faust.App(
+        options.group,
+        broker=";".join(f"kafka://{address}" for address in options.bootstrap.split(",")),
+        broker_credentials=options.credentials,
+        datadir=options.data_dir,
+        store="memory://",
+        web_enabled=False,
+        topic_partitions=options.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        worker_redirect_stdouts=False,
+        ConsumerScheduler=scheduler(handlers),
+        stream_buffer_maxsize=16,
+        stream_wait_empty=True,
+        agent_supervisor=mode.CrashingSupervisor,
+        broker_max_poll_records=_MAX_POLL_RECORDS,
+        broker_commit_interval=1.0,
+        broker_session_timeout=options.session_timeout,
+        broker_heartbeat_interval=max(0.5, options.session_timeout / 10),
+        broker_rebalance_timeout=max(10.0, options.session_timeout),
+        broker_max_poll_interval=3600.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=_FETCH_BYTES,
+        consumer_group_instance_id=options.instance,
+    )
+    app.transport = transport(app, handlers)
+    for topic, handler in handlers.items():
+        _agent(app, topic, handler, options.partitions)
+    _follow_assignment(app, handlers)
+    return app
+
+
+def _agent(app: faust.App, topic: str, handler: Handler, partitions: int) -> None:
+    async def agent(stream: Any) -> None:
+        slots = asyncio.Semaphore(_IN_FLIGHT)
+        tasks: set[asyncio.Task[None]] = set()
+        async for event in stream.noack().events():
+            await slots.acquire()
+            task = asyncio.create_task(_handle(handler, event, slots))
+            tasks.add(task)  # the loop keeps only weak references
+            task.add_done_callback(tasks.discard)
+
+    channel = app.topic(topic, schema=Raw(), partitions=partitions)
+    app.agent(channel, concurrency=1, name=f"{topic}-agent")(agent)
+
+
+async def _handle(handler: Handler, event: Any, slots: asyncio.Semaphore) -> None:
+    await _or_die(lambda: handler.on_batch(event.message.partition, event.value), "a batch")
+    event.ack()
+    slots.release()
+
+
+def _follow_assignment(app: faust.App, handlers: Mapping[str, Handler]) -> None:
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def assigned(app: Any, assigned: Any, **_: Any) -> None:
+        """Recover in the background: awaiting it here would hold up the whole group."""
+        for topic, handler in handlers.items():
+            now = {tp.partition for tp in assigned if tp.topic == topic}
+            handler.forget(set(handler.partitions) - now)
+            for partition in sorted(now):
+                task = asyncio.create_task(_or_die(lambda h=handler, p=partition: h.recover(p), "recovery"))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        log.info("assigned", extra={"partitions": sorted(f"{tp.topic}/{tp.partition}" for tp in assigned)})
+
+    app.on_partitions_assigned.connect(assigned, weak=False)
+
+
+async def _or_die(call: Callable[[], Awaitable[Any]], what: str) -> None:
+    """A failure here is a bug or a broken journal. Die before the acknowledgement, and visibly."""
+    try:
+        await call()
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.critical("the worker cannot go on", extra={"what": what}, exc_info=True)
+        logging.shutdown()
+        os._exit(BROKEN)

@@ -1,0 +1,36 @@
+"""Waiting for infrastructure: retry with growing pauses for as long as an outage lasts, and say so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aiokafka.errors import KafkaError
+
+from pipeline.journal.log import OutOfRange, Unknown
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_LONGEST = 5.0
+TROUBLE = (Unknown, OutOfRange, KafkaError, ConnectionError, TimeoutError)
+
+
+async def persist(call: Callable[[], Awaitable[T]], what: str) -> T:
+    """The result of `call`, however long the broker is away. `what` names it in the log."""
+    attempt = 0
+    while True:
+        try:
+            result = await call()
+        except TROUBLE as error:
+            pause = min(_LONGEST, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+            if attempt in (0, 5) or attempt % 20 == 19:
+                log.warning("waiting for the broker", extra={"what": what, "error": str(error), "attempt": attempt})
+            attempt += 1
+            await asyncio.sleep(pause)
+        else:
+            if attempt:
+                log.info("the broker answers again", extra={"what": what, "attempts": attempt})
+            return result

@@ -1,0 +1,210 @@
+"""`Tally`: the source partitions of one input topic that this worker owns. It recovers, applies and publishes them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from pipeline.events.partition import partition_of
+from pipeline.events.records import Records
+from pipeline.journal.decide import outcome_records
+from pipeline.journal.log import Log, Unknown
+from pipeline.journal.outbox import Outputs, Send
+from pipeline.journal.partition import Decision, SourcePartition, read_records
+from pipeline.streams.patience import persist
+
+log = logging.getLogger(__name__)
+OUTCOMES = "outcomes"
+
+
+class TallyMetrics(Protocol):
+    """What the tally tells Prometheus."""
+
+    def records(self, topic: str, outcome: str, n: int) -> None: ...
+    def dead_letter(self, reason: str, stage: str, n: int) -> None: ...
+    def watermark(self, topic: str, partition: int, seconds: float) -> None: ...
+    def journal_conflict(self, topic: str, n: int) -> None: ...
+    def recovery(self, topic: str, seconds: float) -> None: ...
+
+
+class Owned:
+    """One source partition of ours, and what was told about it so far."""
+
+    def __init__(self, partition: SourcePartition, inputs: Log) -> None:
+        self.partition = partition
+        self.inputs = inputs
+        self.lock = asyncio.Lock()
+        self.ready = False
+        self.untold: set[int] = set()  # days whose outcome counts changed since they were sent
+        self.conflicts = 0
+
+
+class Tally:
+    """Every source partition of one topic that this worker owns.
+
+    Args:
+        topic: full name of the input topic.
+        partitions: how many it has.
+        outputs: where outcome counts go.
+        make: builds a partition and the log of its input.
+        metrics: Prometheus.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        partitions: int,
+        outputs: Outputs,
+        make: Callable[[int], tuple[SourcePartition, Log]],
+        metrics: TallyMetrics,
+    ) -> None:
+        self.topic = topic
+        self.work = asyncio.Event()
+        self._partitions = partitions
+        self._outputs = outputs
+        self._make = make
+        self._metrics = metrics
+        self._owned: dict[int, Owned] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Every owned partition has been recovered."""
+        return all(owned.ready for owned in self._owned.values())
+
+    @property
+    def partitions(self) -> Collection[int]:
+        """Numbers of the owned partitions."""
+        return sorted(self._owned)
+
+    def applied(self) -> dict[int, int]:
+        """Owned partition -> highest source offset in its state."""
+        return {p: owned.partition.state.applied for p, owned in self._owned.items() if owned.ready}
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """Others own these now. Work in flight goes on and does no harm: the journal decides."""
+        for p in partitions:
+            self._owned.pop(p, None)
+
+    async def recover(self, partition: int) -> Owned:
+        """Own a partition: fold its journal, however long the broker is away."""
+        owned = self._owned.get(partition)
+        if owned is None:
+            owned = self._owned[partition] = Owned(*self._make(partition))
+        async with owned.lock:
+            await self._recovered(owned)
+        return owned
+
+    async def on_batch(self, partition: int, records: Records) -> None:
+        """Settle a batch; everything in it is in the journal when this returns."""
+        owned = self._owned.get(partition)
+        if owned is None:
+            owned = self._owned[partition] = Owned(*self._make(partition))
+        async with owned.lock:
+            await self._recovered(owned)
+            await self._apply(owned, records)
+
+    async def tick(self) -> int:
+        """Send what is owed downstream; how much was sent."""
+        sent = 0
+        for owned in list(self._owned.values()):
+            if owned.ready:
+                sent += await self._publish(owned)
+        return sent
+
+    async def drained(self, partition: int, end: int) -> bool:
+        """Everything before `end` is applied and everything it owes was sent."""
+        owned = self._owned.get(partition)
+        if owned is None or not owned.ready:
+            return False
+        state = owned.partition.state
+        if state.outbox or owned.untold:
+            return False
+        if state.applied + 1 >= end:
+            return True
+        # offsets without records: transaction markers, or records that expired unread
+        return not len(await read_records(owned.inputs, state.applied + 1, end))
+
+    async def catch(self, partition: int) -> None:
+        """Read and settle what lies behind the applied offset, without waiting for its delivery."""
+        owned = self._owned.get(partition)
+        if owned is None or not owned.ready:
+            return
+        async with owned.lock:
+            start = owned.partition.state.applied + 1
+            _, end = await owned.inputs.bounds()
+            entries, _ = await owned.inputs.read(start, end) if start < end else ([], 0)
+            if entries:
+                values, offsets, times = zip(*((e.value, e.offset, e.time) for e in entries), strict=True)
+                await self._apply(owned, Records.of(values, offsets, times))
+
+    async def _recovered(self, owned: Owned) -> None:
+        if owned.ready:
+            return
+        started = time.monotonic()
+        await persist(owned.partition.recover, f"journal of {self.topic}/{owned.partition.partition}")
+        state = owned.partition.state
+        owned.untold.update(day for day, _ in state.outcomes)
+        owned.ready = True
+        seconds = time.monotonic() - started
+        self._metrics.recovery(self.topic, seconds)
+        log.info(
+            "recovered a partition",
+            extra={
+                "topic": self.topic,
+                "partition": owned.partition.partition,
+                "applied": state.applied,
+                "ids": len(state.index),
+                "seconds": round(seconds, 3),
+            },
+        )
+        self.work.set()
+
+    async def _apply(self, owned: Owned, records: Records) -> None:
+        name = f"{self.topic}/{owned.partition.partition}"
+        for decision in await persist(lambda: owned.partition.apply(records), name):
+            self._tell(owned, decision)
+        self.work.set()
+
+    def _tell(self, owned: Owned, decision: Decision) -> None:
+        effect = decision.effect
+        owned.untold.update(day for day, _ in effect.outcomes)
+        for (_, outcome), n in effect.outcomes.items():
+            self._metrics.records(self.topic, outcome.label, n)
+        for (reason, stage), n in Counter((str(bad.reason), bad.stage) for bad in decision.rejected).items():
+            self._metrics.dead_letter(reason, stage, n)
+        self._metrics.watermark(self.topic, owned.partition.partition, effect.watermark / 1000)
+        conflicts = owned.partition.journal.counts.conflicts
+        self._metrics.journal_conflict(self.topic, conflicts - owned.conflicts)
+        owned.conflicts = conflicts
+
+    async def _publish(self, owned: Owned) -> int:
+        try:
+            sent = await owned.partition.publish()
+            return sent + await self._publish_outcomes(owned)
+        except Unknown as error:
+            log.warning("could not publish, trying again", extra={"topic": self.topic, "error": str(error)})
+            return 0
+
+    async def _publish_outcomes(self, owned: Owned) -> int:
+        """Absolute counts of the days that changed; the version is the applied offset they belong to."""
+        days, state = set(owned.untold), owned.partition.state
+        if not days:
+            return 0
+        async with owned.lock:  # a fold may run in a thread: counts and applied offset must be of one moment
+            version, outcomes = state.applied, dict(state.outcomes)
+            days = set(owned.untold)
+            owned.untold.clear()
+        number = owned.partition.partition
+        key = f"{self.topic}-{number}".encode()
+        values = outcome_records(self.topic, number, version, outcomes, sorted(days))
+        target = partition_of(key, self._partitions)
+        try:
+            await self._outputs.send([Send(OUTCOMES, target, key, value) for value in values])
+        except Unknown:
+            owned.untold |= days
+            raise
+        return len(values)

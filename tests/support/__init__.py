@@ -1,0 +1,1 @@
+"""What several tests use: real programs started for a test, and readers of what we ship."""
