@@ -111,7 +111,7 @@ def _checks(schema: RecordSchema) -> tuple[tuple[str, _Check], ...]:
     return tuple((field["name"], _check_of(field["type"])) for field in schema.avro["fields"])
 
 
-def _check_of(kind: Any) -> _Check:  # noqa: ANN401 - a schema is JSON: text, list or object
+def _check_of(kind: Any) -> _Check:
     if isinstance(kind, list):
         inner = _check_of(next(branch for branch in kind if branch != "null"))
         return lambda value: None if value is None else inner(value)

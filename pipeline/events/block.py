@@ -1,0 +1,88 @@
+"""`Block`: values of one batch behind each other in one buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.events.found import Int64s, Mask
+from pipeline.events.walk import PADDING
+from pipeline.events.wire import HEADER_SIZE, MAGIC
+
+NO_HEADER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Values of one batch.
+
+    Attributes:
+        values: as they came.
+        buffer: uint8, all values joined, with padding behind them.
+        start: where in the buffer each value begins.
+        end: where it ends.
+    """
+
+    values: Sequence[bytes]
+    buffer: npt.NDArray[np.uint8]
+    start: Int64s
+    end: Int64s
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @staticmethod
+    def of(values: Sequence[bytes]) -> Block:
+        """Join values; TypeError if there is a None among them."""
+        size = np.fromiter(map(len, values), np.int64, len(values))
+        buffer = np.frombuffer(b"".join([*values, bytes(PADDING)]), np.uint8)
+        end = np.cumsum(size)
+        return Block(values, buffer, end - size, end)
+
+    def schema_ids(self) -> Int64s:
+        """The schema id in each value's header; NO_HEADER where there is no header."""
+        words = np.ndarray((len(self.buffer) - 4,), ">u4", self.buffer, 1, strides=(1,))
+        ids = words[self.start].astype(np.int64)
+        headed = (self.end - self.start >= HEADER_SIZE) & (self.buffer[self.start] == MAGIC)
+        return ids if headed.all() else np.where(headed, ids, NO_HEADER)
+
+    def tops(self) -> int:
+        """How many bytes are beyond ASCII."""
+        return int(np.count_nonzero(self.buffer.view(np.int8) < 0))
+
+    def not_utf8(self, opaque: Sequence[tuple[Int64s, Int64s]], skip: Mask) -> Int64s:
+        """The records of which some text is not UTF-8.
+
+        Args:
+            opaque: ranges (start, size) of the buffer that are not text.
+            skip: the records whose text is of no interest.
+        """
+        text = self.buffer.copy()
+        for start, size in opaque:
+            text[_ranges(start, size)] = 0
+        for row in np.flatnonzero(skip).tolist():
+            text[self.start[row] : self.end[row]] = 0
+        return np.asarray(list(self._breaks(text.data)), np.int64)
+
+    def _breaks(self, text: memoryview) -> Iterator[int]:
+        # All at once: what stands between two texts, a header or the last byte of a size, is ASCII or was
+        # blanked, so no character reaches from one into the other.
+        at = 0
+        while True:
+            try:
+                str(text[at:], "utf-8")
+            except UnicodeDecodeError as fault:
+                row = int(np.searchsorted(self.end, at + fault.start, side="right"))
+                yield row
+                at = int(self.end[row])
+            else:
+                return
+
+
+def _ranges(start: Int64s, size: Int64s) -> Int64s:
+    """All places in the ranges."""
+    before = np.cumsum(size) - size
+    return np.repeat(start - before, size) + np.arange(int(size.sum()))
