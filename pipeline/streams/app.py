@@ -23,6 +23,10 @@ _FETCH_BYTES = 4 << 20
 BROKEN = 70  # exit code of a worker that must not go on
 
 
+class Crashed(Exception):
+    """Faust gave up; the worker must end, since a crashed app stays alive and does nothing."""
+
+
 class Handler(Protocol):
     """Owns partitions of one topic and settles what is read from them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
+from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +46,4 @@ def claim(data_dir: Path) -> Identity:
 
 
 def _digest(text: str) -> str:
-    from hashlib import sha256
-
     return sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,61 @@
+"""The worker's own HTTP server: /metrics, /healthz, /readyz, and /scores for the page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from pipeline.errors import FeedbackError
+
+if TYPE_CHECKING:
+    from pipeline.streams.worker import Worker
+
+
+@asynccontextmanager
+async def serve(worker: Worker) -> AsyncIterator[None]:
+    """Serve while the worker works.
+
+    Raises:
+        FeedbackError: the address is in use.
+    """
+    routes = web.RouteTableDef()
+
+    @routes.get("/metrics")
+    async def metrics(_: web.Request) -> web.Response:
+        text = await asyncio.to_thread(worker.metrics.exposition)
+        return web.Response(body=text, content_type="text/plain", charset="utf-8")
+
+    @routes.get("/healthz")
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    @routes.get("/readyz")
+    async def readyz(_: web.Request) -> web.Response:
+        ready = worker.ready
+        return web.Response(text="ready\n" if ready else "recovering\n", status=200 if ready else 503)
+
+    @routes.get("/scores")
+    async def scores(_: web.Request) -> web.Response:
+        rows = worker.roll.scores() if worker.roll else []
+        return web.json_response({"at": datetime.now(UTC).isoformat(), "ready": worker.ready, "scores": rows})
+
+    app = web.Application()
+    app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    listen = worker.settings.metrics.listen
+    try:
+        await web.TCPSite(runner, listen.host, listen.port).start()
+    except OSError as error:
+        await runner.cleanup()
+        msg = f"cannot serve metrics on {listen.host}:{listen.port} ({error.strerror}): set metrics.listen to a free port"
+        raise FeedbackError(msg) from error
+    try:
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,220 @@
+"""The worker: Faust with its handlers, the archive, the publishing tick and the small HTTP server, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from pipeline.config import Settings
+from pipeline.journal.decide import DecideResponses, DecideTouchpoints
+from pipeline.journal.journal import Journal
+from pipeline.journal.log import Log
+from pipeline.journal.outbox import DELTAS
+from pipeline.journal.partition import Decider, SourcePartition
+from pipeline.stores.prometheus import Metrics
+from pipeline.streams import app as faust_app
+from pipeline.streams.archive import Archive
+from pipeline.streams.connection import client_options, credentials
+from pipeline.streams.drain import Drain
+from pipeline.streams.identity import claim
+from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
+from pipeline.streams.patience import persist
+from pipeline.streams.roll import Roll
+from pipeline.streams.setup import check_topics
+from pipeline.streams.status import serve
+from pipeline.streams.tally import Tally
+from pipeline.streams.topics import Topics
+
+log = logging.getLogger(__name__)
+PARTS = ("tally", "roll", "archive")
+TICK = 0.25
+_THREADS = 3
+_STOP_SECONDS = 8.0
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        settings: the whole configuration.
+        parts: which of tally, roll and archive it does.
+    """
+
+    def __init__(self, settings: Settings, parts: Collection[str] = PARTS) -> None:
+        self.settings = settings
+        self.topics = Topics(settings.kafka.prefix)
+        self.metrics = Metrics.of(settings)
+        self.broker = Broker(client_options(settings))
+        self.outputs = KafkaOutputs(self.broker, settings.kafka.prefix)
+        self.stop = asyncio.Event()
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decide")
+        self._assigned = not {"tally", "roll"} & set(parts)
+        self.tallies = self._tallies() if "tally" in parts else {}
+        self.roll = self._roll() if "roll" in parts else None
+        self.archive = Archive(settings, self.metrics) if "archive" in parts else None
+
+    @property
+    def ready(self) -> bool:
+        """Everything that this worker owns has been recovered."""
+        handlers = [*self.tallies.values(), *([self.roll] if self.roll else [])]
+        self._assigned |= any(handler.partitions for handler in handlers)
+        return self._assigned and all(handler.ready for handler in handlers)
+
+    async def run(self, *, drain: bool = False) -> int:
+        """Work until SIGTERM or SIGINT, or until everything that was there at the start is done; the exit code."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, self.stop.set)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(serve(self))
+            await self._unless_stopped(persist(self.broker.start, "the broker"))
+            stack.push_async_callback(self.broker.stop)
+            await self._unless_stopped(check_topics(self.settings))
+            if self.stop.is_set():
+                return 0
+            return await self._work(stack, drain=drain)
+
+    async def _work(self, stack: AsyncExitStack, *, drain: bool) -> int:
+        tasks: list[asyncio.Task[Any]] = []
+        if drain:
+            draining = Drain(self)
+            await draining.note_the_end()
+            tasks.append(asyncio.create_task(draining.run()))
+        if self.archive:
+            tasks.append(asyncio.create_task(self.archive.run(self.stop)))
+        if self.tallies or self.roll:
+            app = await stack.enter_async_context(self._faust())
+            tasks.append(asyncio.create_task(self._watch(app)))
+        tasks += [asyncio.create_task(self._publish(tally)) for tally in self.tallies.values()]
+        tasks += [asyncio.create_task(self._roll_on(self.roll))] if self.roll else []
+        return await self._until_stopped(tasks)
+
+    async def _until_stopped(self, tasks: list[asyncio.Task[Any]]) -> int:
+        """Wait for the end, then let every task finish; a failed task is raised here."""
+        stopped = asyncio.create_task(self.stop.wait())
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        self.stop.set()
+        finished, late = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+        for task in late:
+            task.cancel()
+        for task in (*done, *finished):
+            task.result()
+        log.info("stopped")
+        return 0
+
+    async def _unless_stopped(self, call: Any) -> None:
+        """Await `call`, but not beyond the signal to stop."""
+        task, stopped = asyncio.create_task(call), asyncio.create_task(self.stop.wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            task.result()
+        else:
+            task.cancel()
+
+    @asynccontextmanager
+    async def _faust(self) -> AsyncIterator[Any]:
+        data_dir = self.settings.worker.data_dir
+        identity = claim(data_dir)
+        options = faust_app.AppOptions(
+            bootstrap=self.settings.kafka.bootstrap,
+            group=f"{self.settings.kafka.prefix}.worker",
+            partitions=self.settings.kafka.partitions,
+            session_timeout=self.settings.kafka.session_timeout,
+            data_dir=str(data_dir / "workers" / str(identity.slot)),
+            instance=identity.instance,
+            credentials=credentials(self.settings),
+        )
+        handlers: dict[str, faust_app.Handler] = dict(self.tallies)
+        if self.roll:
+            handlers[self.topics.deltas] = self.roll
+        app = faust_app.build(options, handlers)
+        await app.start()
+        try:
+            yield app
+        finally:
+            await asyncio.wait_for(app.stop(), _STOP_SECONDS)
+
+    async def _watch(self, app: Any) -> None:
+        """A crashed Faust app would stay alive and do nothing."""
+        while not self.stop.is_set():
+            if app.crashed:
+                raise faust_app.Crashed from app.crash_reason
+            self.metrics.worker_ready(ready=self.ready)
+            await _sleep(self.stop, 1.0)
+
+    async def _publish(self, tally: Tally) -> None:
+        """What is owed downstream: at once when something was settled, and every tick."""
+        while not self.stop.is_set():
+            await _either(tally.work, self.stop, TICK)
+            tally.work.clear()
+            while await tally.tick() and not self.stop.is_set():
+                pass
+
+    async def _roll_on(self, roll: Roll) -> None:
+        """Windows roll by the clock, also when nothing arrives."""
+        while not self.stop.is_set():
+            started = time.monotonic()
+            await roll.tick(int(time.time() * 1000))
+            await _sleep(self.stop, max(0.01, TICK - (time.monotonic() - started)))
+
+    def _tallies(self) -> dict[str, Tally]:
+        settings, partitions = self.settings, self.settings.kafka.partitions
+        instruments, _ = settings.catalogue()
+        responses, touchpoints = self.topics.responses, self.topics.touchpoints
+        horizon = {name: round(settings.horizon_of(name) * 1000) for name in ("responses", "touchpoints")}
+        on_responses = DecideResponses(responses, instruments, horizon["responses"], partitions)
+        on_touchpoints = DecideTouchpoints(touchpoints, horizon["touchpoints"], partitions)
+        return {
+            responses: self._tally("responses", responses, self.topics.journal_responses, on_responses),
+            touchpoints: self._tally("touchpoints", touchpoints, self.topics.journal_touchpoints, on_touchpoints),
+        }
+
+    def _tally(self, source: str, topic: str, journal: str, decide: Decider) -> Tally:
+        partitions = self.settings.kafka.partitions
+
+        def make(p: int) -> tuple[SourcePartition, Log]:
+            inputs = KafkaLog(self.broker, topic, p)
+            partition = SourcePartition(
+                source,
+                p,
+                partitions,
+                journal=Journal(KafkaLog(self.broker, journal, p), f"{journal}/{p}"),
+                inputs=inputs,
+                outputs=self.outputs,
+                decide=decide,
+                run=self._in_thread,
+            )
+            return partition, inputs
+
+        return Tally(topic, partitions, self.outputs, make, self.metrics)
+
+    def _roll(self) -> Roll:
+        def deltas(q: int) -> Log:
+            return KafkaLog(self.broker, f"{self.settings.kafka.prefix}.{DELTAS}", q)
+
+        return Roll(self.settings, deltas, self.outputs, self.metrics)
+
+    async def _in_thread(self, function: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but wake up to stop."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+async def _either(work: asyncio.Event, stop: asyncio.Event, seconds: float) -> None:
+    waits = [asyncio.create_task(work.wait()), asyncio.create_task(stop.wait())]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()

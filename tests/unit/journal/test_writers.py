@@ -1,0 +1,153 @@
+"""Two owners of one partition at once, with lost, late and doubled acknowledgements: every record counts once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from pipeline.events.records import Records
+from pipeline.journal.deltas import unpack_delta
+from pipeline.journal.effect import Effect, pack_effect
+from pipeline.journal.grouping import Changes
+from pipeline.journal.index import NEVER, Ids
+from pipeline.journal.journal import Journal, JournalBroken
+from pipeline.journal.leaves import Leaves
+from pipeline.journal.log import OutOfRange, Unknown
+from pipeline.journal.outcomes import Arrivals, Outcome, settle
+from pipeline.journal.partition import Decision, SourcePartition
+from pipeline.journal.rollup import Rollup
+from pipeline.journal.state import State
+from pipeline.measures.cells import Series
+from tests.support.memory_log import MemoryLog, MemoryOutputs
+
+RECORDS = 120
+
+
+class Count:
+    """Decides records whose value is their id: one cell, the minute is the id."""
+
+    max_records = 7
+
+    def __call__(self, state: State, partition: int, records: Records) -> Decision:
+        ids = np.array([int(v or b"0") for v in records.values])
+        n = len(ids)
+        leaves, changes = Leaves(state), Changes()
+        leaf = leaves.number(Series("csat", "csat_1_5", "checkout", "web", "none"))
+        series, zeros = np.full(n, leaf, np.int32), np.zeros(n, np.int32)
+        a = ids.astype(np.uint64)
+        arrivals = Arrivals(a, a, records.offsets, np.full(n, 60_000), zeros.astype(np.int64), series, zeros)
+        settled = settle(state.index, arrivals, 1 << 40, state.watermark)
+        came = settled.outcome == Outcome.COUNTED
+        changes.add(series[came], ids[came], zeros[came], 1, ids[came])
+        cells = changes.by_partition(leaves.leaf, 2)
+        effect = Effect(
+            sequence=state.sequence + 1,
+            last=records.last,
+            time=0,
+            watermark=settled.watermark,
+            published=state.published,
+            outcomes={(0, Outcome(o)): int((settled.outcome == o).sum()) for o in np.unique(settled.outcome)},
+            ids=settled.ids,
+            leaves=leaves.new,
+            deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
+        )
+        return Decision(effect, (), ())
+
+
+async def work(seed: int) -> tuple[MemoryLog, MemoryLog, MemoryOutputs]:
+    """Workers that take turns, crash and read from wherever they like, until one of them has done everything."""
+    rng = random.Random(seed)
+    inputs, journal, outputs = MemoryLog(rng), MemoryLog(rng, 1.0), MemoryOutputs(rng, 1.0)
+    for k in range(RECORDS):
+        inputs.put(str(rng.randrange(k + 1)).encode() if rng.random() < 0.95 else None)
+
+    def owner() -> SourcePartition:
+        return SourcePartition(
+            "responses", 0, 2, journal=Journal(journal, "journal/0"), inputs=inputs, outputs=outputs, decide=Count()
+        )
+
+    async def turn(worker: SourcePartition) -> None:
+        try:
+            await worker.recover()
+            start = rng.randrange(RECORDS) if rng.random() < 0.7 else worker.state.applied + 1
+            entries, _ = await inputs.read(min(start, RECORDS - 1), RECORDS)
+            if entries:
+                values, offsets, times = zip(*((e.value, e.offset, e.time) for e in entries), strict=True)
+                await worker.apply(Records.of(values, offsets, times))
+            await worker.publish()
+        except (Unknown, OutOfRange):
+            pass
+
+    workers = [owner(), owner()]
+    last = max(k for k in range(RECORDS) if inputs.values[k] is not None)
+    for _ in range(4_000):
+        chosen = [w for w in workers if rng.random() < 0.7]
+        turns = [asyncio.create_task(turn(w)) for w in chosen]
+        if turns and rng.random() < 0.1:
+            await asyncio.sleep(0)
+            turns[0].cancel()
+            workers[workers.index(chosen[0])] = owner()
+        await asyncio.gather(*turns, return_exceptions=True)
+        if any(w.state.applied == last and not w.state.outbox for w in workers):
+            break
+    else:
+        pytest.fail(f"seed {seed}: not done")
+    return inputs, journal, outputs
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_every_record_counts_once(seed: int) -> None:
+    inputs, journal, outputs = await work(seed)
+    ids = [int(v) for v in inputs.values if v is not None]
+    final = Journal(MemoryLog(), "check")
+    for value in journal.values:
+        final._take(value)
+    assert final.state.outcomes == Counter(
+        {(0, Outcome.COUNTED): len(set(ids)), (0, Outcome.DUPLICATE): len(ids) - len(set(ids))}
+    )
+    cells: Counter[int] = Counter()
+    for (topic, _), log in outputs.logs.items():
+        assert topic == "deltas"
+        rollup = Rollup()
+        for offset, value in enumerate(log.values):
+            assert value is not None
+            rollup.fold(offset, unpack_delta(value))
+        all_cells = rollup.cells()
+        cells.update(dict(zip(all_cells.minute.tolist(), all_cells.n.tolist(), strict=True)))
+    assert cells == Counter(dict.fromkeys(ids, 1))
+
+
+def _effect(sequence: int) -> Effect:
+    none = np.zeros(0, np.uint64)
+    return Effect(sequence, sequence, 0, NEVER, 0, {}, Ids.unknown(none, none))
+
+
+async def test_a_lost_acknowledged_tail_stops_the_worker() -> None:
+    log = MemoryLog()
+    journal = Journal(log, "journal/0")
+    for k in (1, 2, 3):
+        assert await journal.append(_effect(k))
+    del log.values[1:]
+    with pytest.raises(JournalBroken, match="lost acknowledged records"):
+        await journal.append(_effect(4))
+
+
+async def test_missing_records_stop_the_worker() -> None:
+    log = MemoryLog()
+    for k in (1, 3):
+        log.put(pack_effect(_effect(k)))
+    with pytest.raises(JournalBroken, match="jumps from effect 1 to 3"):
+        await Journal(log, "journal/0").catch_up()
+
+
+async def test_a_deleted_beginning_stops_the_worker() -> None:
+    log = MemoryLog()
+    for k in (1, 2):
+        log.put(pack_effect(_effect(k)))
+    log.start = 1
+    with pytest.raises(JournalBroken, match="retention"):
+        await Journal(log, "journal/0").catch_up()
