@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-from pipeline.config.settings import Kafka, Security, Settings
+from pipeline.config.settings import Kafka, Settings
 from pipeline.errors import FeedbackError
+from pipeline.streams.connection import client_options
 from pipeline.streams.topics import Topics, TopicSpec
 
 _SET_ON_TOPIC = 1  # Kafka's code for a setting of the topic itself, not a default of the broker
@@ -38,20 +38,6 @@ class Report:
     def complete(self) -> bool:
         """Nothing was to do."""
         return not self.missing and not self.changed
-
-
-def client_options(settings: Settings) -> dict[str, Any]:
-    """The arguments that every aiokafka client of this configuration takes."""
-    kafka = settings.kafka
-    security = kafka.security
-    options: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap, "security_protocol": security.protocol}
-    if "SSL" in security.protocol.split("_"):
-        options["ssl_context"] = _ssl_context(security)
-    if security.protocol.startswith("SASL"):
-        options["sasl_mechanism"] = security.mechanism
-        options["sasl_plain_username"] = security.username
-        options["sasl_plain_password"] = security.password.get_secret_value()
-    return options
 
 
 async def ensure(settings: Settings, *, check: bool = False) -> Report:
@@ -78,13 +64,6 @@ async def ensure(settings: Settings, *, check: bool = False) -> Report:
         f"{name}: {key} {old} -> {new}" for name, keys in wrong.items() for key, (old, new) in keys.items()
     )
     return Report(tuple(spec.name for spec in missing), tuple(changed))
-
-
-def _ssl_context(security: Security) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=security.ca_file)
-    if security.cert_file:
-        context.load_cert_chain(security.cert_file, security.key_file)
-    return context
 
 
 @asynccontextmanager
@@ -125,8 +104,8 @@ def _refuse_other_counts(present: Mapping[str, int], wanted: int) -> None:
         return
     found = ", ".join(f"{name} has {count}" for name, count in sorted(other.items()))
     msg = (
-        f"kafka.partitions is {wanted}, but {found}: the count is fixed for good, since records would move away "
-        "from what is known about them. Set kafka.partitions to what is there, or choose another kafka.prefix"
+        f"kafka.partitions is {wanted}, but {found}: the count is fixed for good, since records would move "
+        "away from what is known about them. Set it to what is there, or choose another kafka.prefix"
     )
     raise FeedbackError(msg)
 

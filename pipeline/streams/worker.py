@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.config import Settings
+from pipeline.errors import FeedbackError
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.journal import Journal
 from pipeline.journal.log import Log
@@ -27,7 +28,7 @@ from pipeline.streams.identity import claim
 from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
 from pipeline.streams.patience import persist
 from pipeline.streams.roll import Roll
-from pipeline.streams.setup import check_topics
+from pipeline.streams.setup import ensure
 from pipeline.streams.status import serve
 from pipeline.streams.tally import Tally
 from pipeline.streams.topics import Topics
@@ -75,10 +76,17 @@ class Worker:
             await stack.enter_async_context(serve(self))
             await self._unless_stopped(persist(self.broker.start, "the broker"))
             stack.push_async_callback(self.broker.stop)
-            await self._unless_stopped(check_topics(self.settings))
+            await self._unless_stopped(self._check_topics())
             if self.stop.is_set():
                 return 0
             return await self._work(stack, drain=drain)
+
+    async def _check_topics(self) -> None:
+        """Faust idles and logs an error ten times a second when a topic is missing."""
+        missing = (await ensure(self.settings, check=True)).missing
+        if missing:
+            msg = f"{len(missing)} topics are missing ({missing[0]} ...): run `feedback setup` first"
+            raise FeedbackError(msg)
 
     async def _work(self, stack: AsyncExitStack, *, drain: bool) -> int:
         tasks: list[asyncio.Task[Any]] = []
@@ -218,3 +226,8 @@ async def _either(work: asyncio.Event, stop: asyncio.Event, seconds: float) -> N
     await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
+
+
+async def work(settings: Settings, parts: Collection[str], *, drain: bool = False) -> int:
+    """Build a worker and run it; the exit code."""
+    return await Worker(settings, parts).run(drain=drain)

@@ -1,0 +1,54 @@
+"""`feedback worker`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import ConfigOption, fail, load_settings
+
+_PARTS = ("tally", "roll", "archive")
+
+
+def run(
+    config: ConfigOption = None,
+    only: Annotated[
+        str, typer.Option(help="Do a part of the work: tally, roll, archive, separated by commas.", show_default=False)
+    ] = "",
+    drain: Annotated[
+        bool, typer.Option("--drain", help="End once everything that is in the topics now is processed and stored.")
+    ] = False,
+) -> None:
+    """Count events, keep the rolling scores, store the results.
+
+    Run as many as there are partitions; they share the work and take over from each other. Exactly once needs nothing
+    else: kill one at any time and start it again. /metrics, /healthz and /readyz are at metrics.listen.
+    """
+    settings = load_settings(config)
+    parts = tuple(part.strip() for part in only.split(",") if part.strip()) or _PARTS
+    unknown = sorted(set(parts) - set(_PARTS))
+    if unknown:
+        fail(f"--only does not know {', '.join(unknown)}: choose from {', '.join(_PARTS)}")
+    # before polars is imported: our own pool is the parallelism
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    _keep_freed_memory()
+    import uvloop
+
+    from pipeline.streams.worker import work
+
+    sys.exit(uvloop.run(work(settings, parts, drain=drain)))
+
+
+def _keep_freed_memory() -> None:
+    """glibc gives every large block back to the kernel at once; faulting it in anew costs more than decoding it."""
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return  # another C library
+    for parameter, value in ((-3, 32 << 20), (-1, 256 << 20), (-8, 2)):  # mmap and trim thresholds, arenas
+        mallopt(parameter, value)
