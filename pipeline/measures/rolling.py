@@ -25,13 +25,16 @@ Int64s = npt.NDArray[np.int64]
 
 OVERALL, TOUCHPOINT, LEAF = 0, 1, 7  # which dimensions a series names: 1 touchpoint + 2 channel + 4 segment
 _NEVER = -(1 << 40)
+_AT_ONCE = 50_000  # cells; eight times as many rows are in memory then
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSums:
-    """A copy of what stands in one window of some series of one (metric, instrument).
+    """A copy of what stands in one window of some series.
 
     Attributes:
+        metric: of every series.
+        instrument: of every series.
         window: its name.
         series: one a row.
         level: int8, which dimensions each series names (OVERALL, TOUCHPOINT, LEAF or between).
@@ -40,6 +43,8 @@ class WindowSums:
         totals: int64[rows], sums in thousandths.
     """
 
+    metric: str
+    instrument: str
     window: str
     series: tuple[Series, ...]
     level: Int8s
@@ -54,8 +59,8 @@ class Rolling:
     Cells of minutes to come wait for their minute. Cells older than every window are forgotten.
     """
 
-    def __init__(self, windows: Sequence[Window]) -> None:
-        self.windows = tuple(windows)
+    def __init__(self, metric: str, instrument: str, windows: Sequence[Window]) -> None:
+        self.metric, self.instrument, self.windows = metric, instrument, tuple(windows)
         self.series: list[Series] = []
         self._row: dict[Series, int] = {}
         self._leaf: dict[Series, int] = {}
@@ -116,26 +121,32 @@ class Rolling:
         self._settle([first for w, first in enumerate(firsts) if not self._by_hour(w)], firsts)
         self._leave_hours(firsts)
 
-    def changed(self, levels: Sequence[int]) -> tuple[Int64s, Int64s]:
-        """(window, row) pairs of these levels whose sums changed since they were last marked `seen`."""
+    def changed(self, window: int, levels: Sequence[int]) -> Int64s:
+        """The rows of these levels whose sums in a window changed since they were last marked unchanged."""
         rows = len(self.series)
-        window, row = np.nonzero(self._changed[:, :rows] & np.isin(self._level[:rows], levels))
-        return window, row
+        return np.flatnonzero(self._changed[window, :rows] & np.isin(self._level[:rows], levels))
+
+    def mark(self, window: int, rows: Sequence[int] | Int64s, *, changed: bool) -> None:
+        """Set or clear what `changed` tells."""
+        self._changed[window, rows] = changed
 
     def mark_all(self) -> None:
-        """Let `changed` tell everything."""
+        """Let `changed` tell every row of every window."""
         self._changed[:] = True
 
-    def mark(self, window: Int64s, row: Int64s, *, changed: bool) -> None:
-        """Set or clear what `changed` tells."""
-        self._changed[window, row] = changed
-
-    def sums(self, window: int, rows: Int64s) -> WindowSums:
+    def sums(self, window: int, rows: Sequence[int] | Int64s) -> WindowSums:
         """What stands in a window for these rows, empty ones included."""
-        picked = self._counts[window][rows[:, None], self._columns[None, :]]
-        series = tuple(self.series[row] for row in rows.tolist())
-        name, totals = self.windows[window].name, self._totals[window, rows]
-        return WindowSums(name, series, self._level[rows], self._bins.copy(), picked, totals)
+        at = np.asarray(rows, np.int64)
+        return WindowSums(
+            self.metric,
+            self.instrument,
+            self.windows[window].name,
+            tuple(self.series[row] for row in at.tolist()),
+            self._level[at],
+            self._bins.copy(),
+            self._counts[window][at[:, None], self._columns[None, :]],
+            self._totals[window, at],
+        )
 
     def live(self, window: int, levels: Sequence[int]) -> Int64s:
         """The rows of these levels that have counts in a window, in order of first sight."""
@@ -180,8 +191,10 @@ class Rolling:
 
     def _apply(self, window: int, cells: CellRows, sign: int = 1) -> None:
         """Add cells of leaves to the sums of the leaves and their marginals."""
-        if not len(cells):
-            return
+        for first in range(0, len(cells), _AT_ONCE):
+            self._apply_some(window, cells[first : first + _AT_ONCE], sign)
+
+    def _apply_some(self, window: int, cells: CellRows, sign: int) -> None:
         counts = self._counts[window]
         rows = self._marginals[cells["leaf"]].astype(np.int64)
         place = rows * counts.shape[1] + cells["column"][:, None]

@@ -14,7 +14,9 @@ LEAVES = [Series("nps", "nps_0_10", t, "web", s) for t in ("checkout", "support"
 SOURCES = [("responses", 0), ("responses", 1), ("touchpoints", 0)]
 
 cell = st.tuples(
-    st.sampled_from(LEAVES), st.sampled_from([-7, 0, 29_000_000, 2**31 - 1]), st.sampled_from([-1000, 0, 9, 10])
+    st.sampled_from(LEAVES),
+    st.sampled_from([-7, 0, 29_000_000, 2**31 - 1]),
+    st.sampled_from([-1000, 0, 9, 10]),
 )
 change = st.dictionaries(cell, st.tuples(st.integers(-3, 3), st.integers(-9000, 9000)), max_size=8)
 # What each source sends, in order.
@@ -43,14 +45,19 @@ def by_cell(rollup, cells):
     return {
         (rollup.leaves[leaf], minute, k): (part, version, n, total)
         for (leaf, minute, k), part, version, n, total in zip(
-            keys, cells.part.tolist(), cells.version.tolist(), cells.n.tolist(), cells.total.tolist(), strict=True
+            keys,
+            cells.part.tolist(),
+            cells.version.tolist(),
+            cells.n.tolist(),
+            cells.total.tolist(),
+            strict=True,
         )
     }
 
 
 @st.composite
 def logs(draw):
-    """A deltas partition: every source in order, interleaved, with any earlier delta sent again at any place."""
+    """A deltas partition: every source in order, interleaved, with any earlier delta again anywhere."""
     streams = draw(sent)
     log, at = [], [0] * len(streams)
     for _ in range(draw(st.integers(0, 30))):
@@ -105,7 +112,9 @@ def test_a_version_never_has_two_values_and_the_last_word_is_right(case, publish
         for (key, part, version), value in published.items():
             assert part <= version
             newest[key] = max(newest.get(key, (-1,)), (version, part, *value))
-        final = {key: (v, part, n, total) for key, (part, v, n, total) in by_cell(rollup, rollup.cells()).items()}
+        final = {
+            key: (v, part, n, total) for key, (part, v, n, total) in by_cell(rollup, rollup.cells()).items()
+        }
         assert newest == final
 
 
@@ -152,4 +161,6 @@ def test_a_large_table_finds_every_cell_again(batch):
     cells = table.cells.take(np.arange(len(table)))
     found = zip(cells.leaf.tolist(), cells.minute.tolist(), cells.bin.tolist(), strict=True)
     assert dict(zip(found, cells.n.tolist(), strict=True)) == truth
-    assert cells.total.tolist() == [leaf * n for leaf, n in zip(cells.leaf.tolist(), cells.n.tolist(), strict=True)]
+    assert cells.total.tolist() == [
+        leaf * n for leaf, n in zip(cells.leaf.tolist(), cells.n.tolist(), strict=True)
+    ]

@@ -1,0 +1,179 @@
+"""`Scoreboard`: the rolling windows of everything one deltas partition counts, and which scores are news."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.measures.cells import MINUTE_MS, Series
+from pipeline.measures.instruments import Instrument
+from pipeline.measures.rolling import LEAF, OVERALL, TOUCHPOINT, Int64s, Rolling, WindowSums
+from pipeline.measures.scores import RESOLUTION, SHARES, Score, ScoreColumns, score_matrix
+from pipeline.measures.windows import Window
+
+FOR_PEOPLE = (OVERALL, TOUCHPOINT)
+_LONG_AGO = -(1 << 62)
+_NO_SCORE = Score(None, None, None, 0)
+_Place = tuple[Rolling, int, int]  # a row of a window
+_Scores = Mapping[str, Score]
+
+
+class Standing(NamedTuple):
+    """The scores of one series in one window, by name (CES has three)."""
+
+    series: Series
+    window: str
+    scores: _Scores
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Scores to publish, and what must be remembered once they are; `at` is their time in milliseconds."""
+
+    at: int
+    standings: tuple[Standing, ...]
+    places: tuple[_Place, ...]
+
+    def __len__(self) -> int:
+        return len(self.standings)
+
+
+class Scoreboard:
+    """Windows of every (metric, instrument) that has a score; plain touchpoint counts have none.
+
+    Args:
+        windows: all of them, at least one.
+        instruments: the ones in use, by name. Series of others are not scored: their scale is not known.
+    """
+
+    def __init__(self, windows: Sequence[Window], instruments: Mapping[str, Instrument]) -> None:
+        self._windows = tuple(windows)
+        self._instruments = instruments
+        self._books: dict[tuple[str, str], Rolling | None] = {}
+        self._leaf: dict[Series, int] = {}  # its number in its book
+        self._told: dict[_Place, tuple[int, _Scores]] = {}  # minute and contents of what was published last
+        self._now: int | None = None
+
+    def add(
+        self,
+        leaves: Sequence[Series],
+        at: npt.NDArray[np.uint32],
+        minute: npt.NDArray[np.int32],
+        bins: npt.NDArray[np.int32],
+        n: Int64s,
+        total: Int64s,
+    ) -> None:
+        """Add changes of cells, columns as in `CellChanges`."""
+        of_book: dict[tuple[str, str], list[int]] = {}
+        for k, leaf in enumerate(leaves):
+            of_book.setdefault((leaf.metric, leaf.instrument), []).append(k)
+        for key, members in of_book.items():
+            book = self._book(key)
+            if book is not None:
+                number = np.full(len(leaves), -1, np.int32)
+                number[members] = [self._number(book, leaves[k]) for k in members]
+                rows = np.flatnonzero(number[at] >= 0)
+                book.add(number[at[rows]], minute[rows], bins[rows], n[rows], total[rows])
+
+    def advance(self, now_ms: int) -> None:
+        """Let every window end with the minute of `now_ms`; the clock running backwards changes nothing."""
+        self._now = now_ms if self._now is None else max(now_ms, self._now)
+        for book in self._open():
+            book.advance(self._now)
+
+    def sums(self, levels: Sequence[int] = (OVERALL, TOUCHPOINT, LEAF)) -> Iterator[WindowSums]:
+        """What stands in every window for series of these levels that have answers there."""
+        for book in self._open():
+            for w in range(len(self._windows)):
+                rows = book.live(w, levels)
+                if len(rows):
+                    yield book.sums(w, rows)
+
+    def standings(self) -> Iterator[Standing]:
+        """The scores of touchpoints and overall in every window; nothing where nobody answered."""
+        for sums in self.sums(FOR_PEOPLE):
+            yield from self._standings(sums)
+
+    def news(self) -> News:
+        """Scores of touchpoints and overall that differ from what was published, each at most once a minute.
+
+        A score that has become empty is news once: value None and n 0. Otherwise its last value would stand
+        in the history of scores for ever.
+        """
+        found = [one for book in self._open() for one in self._news_of(book)] if self._now is not None else []
+        return News(self._now or 0, tuple(s for s, _ in found), tuple(place for _, place in found))
+
+    def published(self, news: News) -> None:
+        """The news have arrived."""
+        for place, standing in zip(news.places, news.standings, strict=True):
+            self._told[place] = (news.at // MINUTE_MS, standing.scores)
+
+    def not_published(self, news: News) -> None:
+        """The news may not have arrived: they are news again."""
+        for book, window, row in news.places:
+            book.mark(window, [row], changed=True)
+
+    def forget_what_was_published(self) -> None:
+        """Nobody knows what was published before a recovery: everything is news, empty windows included."""
+        for book in self._open():
+            book.mark_all()
+            for window in range(len(self._windows)):
+                for row in book.changed(window, FOR_PEOPLE).tolist():
+                    self._told[book, window, row] = (_LONG_AGO, {})
+
+    def _news_of(self, book: Rolling) -> Iterator[tuple[Standing, _Place]]:
+        for window in range(len(self._windows)):
+            changed = book.changed(window, FOR_PEOPLE).tolist()
+            rows = [row for row in changed if self._may_be_told((book, window, row))]
+            book.mark(window, rows, changed=False)
+            for row, standing in zip(rows, self._standings(book.sums(window, rows)), strict=True):
+                if self._is_news((book, window, row), standing.scores):
+                    yield standing, (book, window, row)
+
+    def _may_be_told(self, place: _Place) -> bool:
+        minute, _ = self._told.get(place, (_LONG_AGO, {}))
+        return minute < (self._now or 0) // MINUTE_MS
+
+    def _is_news(self, place: _Place, scores: _Scores) -> bool:
+        if place in self._told:
+            return scores != self._told[place][1]
+        return any(score.n for score in scores.values())
+
+    def _standings(self, sums: WindowSums) -> Iterator[Standing]:
+        columns = score_columns(sums, self._instruments)
+        for k, series in enumerate(sums.series):
+            scores = {name: column.row(k) for name, column in columns.items()}
+            yield Standing(series, sums.window, {name: s if s.n else _NO_SCORE for name, s in scores.items()})
+
+    def _open(self) -> Iterator[Rolling]:
+        return (book for book in self._books.values() if book is not None)
+
+    def _book(self, key: tuple[str, str]) -> Rolling | None:
+        if key not in self._books:
+            self._books[key] = Rolling(*key, self._windows) if self._scored(*key) else None
+            book = self._books[key]
+            if book is not None and self._now is not None:
+                book.advance(self._now)
+        return self._books[key]
+
+    def _scored(self, metric: str, instrument: str) -> bool:
+        asked = self._instruments.get(instrument)
+        return asked.metric == metric if asked else metric == RESOLUTION or metric in SHARES
+
+    def _number(self, book: Rolling, leaf: Series) -> int:
+        number = self._leaf.get(leaf)
+        if number is None:
+            number = self._leaf[leaf] = book.leaf(leaf)
+        return number
+
+
+def score_columns(sums: WindowSums, instruments: Mapping[str, Instrument]) -> dict[str, ScoreColumns]:
+    """The scores of sums by name; none where answers lie outside the scale that the instrument has now."""
+    asked = instruments.get(sums.instrument)
+    if asked is not None and len(sums.bins) and (sums.bins[0] < asked.low or sums.bins[-1] > asked.high):
+        return {}
+    return score_matrix(sums.metric, asked, sums.counts, sums.bins)

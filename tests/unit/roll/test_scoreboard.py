@@ -1,0 +1,158 @@
+"""Scores of windows, and what of them is news: the published history always ends with what holds."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.measures.cells import Series, marginals
+from pipeline.measures.instruments import SHIPPED
+from pipeline.measures.rolling import LEAF
+from pipeline.measures.scoreboard import Scoreboard
+from pipeline.measures.scores import Score, score
+from pipeline.measures.windows import Window
+
+BASE = 29_000_000
+WINDOWS = (Window("3m", 180), Window("1h", 3600), Window("2d", 172_800))
+EMPTY = Score(None, None, None, 0)
+LEAVES = [
+    Series(metric, instrument, touchpoint, channel, "none")
+    for metric, instrument in (
+        ("nps", "nps_0_10"),
+        ("csat", "csat_1_5"),
+        ("ces", "ces_1_7_hard"),
+        ("resolution", "first_resolution"),
+        ("touchpoints", "order_paid"),
+    )
+    for touchpoint in ("checkout", "support")
+    for channel in ("web", "app")
+]
+BINS = {
+    "nps": st.integers(0, 10),
+    "csat": st.integers(1, 5),
+    "ces": st.integers(1, 7),
+    "resolution": st.integers(-79, 240) | st.just(-1000),
+    "touchpoints": st.just(0),
+}
+
+
+@st.composite
+def cells(draw):
+    leaf = draw(st.sampled_from(LEAVES))
+    return leaf, BASE - draw(st.integers(-5, 90)), draw(BINS[leaf.metric]), draw(st.integers(1, 3))
+
+
+def add(board, rows):
+    leaves = list(dict.fromkeys(leaf for leaf, *_ in rows))
+    at = np.array([leaves.index(leaf) for leaf, *_ in rows], np.uint32)
+    minute, k, n = (np.array(x, np.int64) for x in zip(*(rest for _, *rest in rows), strict=True))
+    board.add(leaves, at, minute.astype(np.int32), k.astype(np.int32), n, k * n * 1000)
+
+
+def recount(rows, now):
+    """(series, window, name) -> score, of touchpoints and overall, the slow way."""
+    found = {}
+    for window in WINDOWS:
+        first = now - window.seconds // 60
+        first -= first % 60 if window.seconds > 86_400 else 0
+        histograms = {}
+        for leaf, minute, k, n in rows:
+            if first <= minute <= now and leaf.metric != "touchpoints":
+                for series in marginals(leaf):
+                    if not series.channel and not series.segment:
+                        histogram = histograms.setdefault(series, {})
+                        histogram[k] = histogram.get(k, 0) + n
+        for series, histogram in histograms.items():
+            for name, one in score(series.metric, SHIPPED.get(series.instrument), histogram).items():
+                found[series, window.name, name] = one
+    return found
+
+
+def named(standings):
+    return {(s.series, s.window, name): one for s in standings for name, one in s.scores.items()}
+
+
+step = st.one_of(
+    st.tuples(st.just("add"), st.lists(cells(), min_size=1, max_size=6)),
+    st.tuples(st.just("wait"), st.integers(0, 200)),
+    st.tuples(st.just("news"), st.booleans()),
+    st.tuples(st.just("recover"), st.none()),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(step, max_size=25))
+def test_scores_and_their_history(steps):
+    board, rows, now = Scoreboard(WINDOWS, SHIPPED), [], BASE * 60_000
+    board.advance(now)
+    history, told_at = {}, {}
+    for what, value in steps:
+        if what == "add":
+            add(board, value)
+            rows += value
+        elif what == "wait":
+            now += value * 1000
+            board.advance(now)
+        elif what == "news":
+            take_news(board, history, told_at, arrives=value)
+        else:
+            board, told_at = recovered(rows, now), {}
+        assert named(board.standings()) == recount(rows, now // 60_000)
+    board.advance(now + 60_000)
+    take_news(board, history, told_at, arrives=True)
+    held = {key: one for key, one in history.items() if one.n}
+    assert held == recount(rows, now // 60_000 + 1)
+    assert all(one == EMPTY for key, one in history.items() if key not in held)
+    assert not len(board.news())
+
+
+def take_news(board, history, told_at, *, arrives):
+    news = board.news()
+    for key, one in named(news.standings).items():
+        assert not key[0].channel
+        assert one != history.get(key) or key not in told_at  # after a recovery it may be told again
+        if arrives:
+            assert told_at.get(key, 0) < news.at // 60_000, "twice in a minute"
+            history[key], told_at[key] = one, news.at // 60_000
+    (board.published if arrives else board.not_published)(news)
+
+
+def recovered(rows, now):
+    board = Scoreboard(WINDOWS, SHIPPED)
+    board.advance(now)
+    if rows:
+        add(board, rows)
+    board.forget_what_was_published()
+    return board
+
+
+def test_an_empty_window_is_news_once_and_never_a_number():
+    board = Scoreboard([Window("3m", 180)], SHIPPED)
+    board.advance(BASE * 60_000)
+    add(board, [(LEAVES[0], BASE, 9, 1)])
+    board.published(board.news())
+    board.advance((BASE + 4) * 60_000)
+    news = board.news()
+    assert set(named(news.standings).values()) == {EMPTY}
+    assert len(news) == 2  # the touchpoint and overall
+    board.published(news)
+    board.advance((BASE + 9) * 60_000)
+    assert not len(board.news())
+    assert not list(board.standings())
+
+
+def test_what_has_no_score_and_unknown_instruments_have_no_window():
+    board = Scoreboard(WINDOWS, SHIPPED)
+    board.advance(BASE * 60_000)
+    add(
+        board, [(LEAVES[-1], BASE, 0, 5), (Series("csat", "gone_1_5", "checkout", "web", "none"), BASE, 5, 1)]
+    )
+    assert not list(board.sums())
+
+
+def test_an_answer_off_the_scale_as_it_is_now_silences_the_score_only():
+    board = Scoreboard(WINDOWS, SHIPPED)
+    board.advance(BASE * 60_000)
+    add(board, [(Series("csat", "csat_1_3", "checkout", "web", "none"), BASE, 5, 1)])
+    assert [s.scores for s in board.standings()] == [{}] * 6
+    assert not len(board.news())
+    assert len(list(board.sums([LEAF]))) == len(WINDOWS)
