@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pipeline.events.block import Block
@@ -45,46 +46,48 @@ def frame(
     columns: Sequence[Field],
 ) -> pl.DataFrame:
     """The `columns` of the `good` records (positions; None for all)."""
-    frames = _Frames(block, good)
-    return pl.DataFrame([frames.column(field, found.get(field.name), layout.defaults) for field in columns])
+    query = _Query(block, good)
+    wanted = [query.column(field, found.get(field.name), layout.defaults) for field in columns]
+    # A frame without columns still says how many rows it has.
+    return query.run(wanted) if wanted else pl.DataFrame(height=len(block) if good is None else len(good))
 
 
-class _Frames:
-    """Makes the columns of one block."""
+class _Query:
+    """All columns of one block in one query: each has its price, and polars shares out the work within one."""
 
     def __init__(self, block: Block, good: Int64s | None) -> None:
-        values = block.values if good is None else [block.values[row] for row in good.tolist()]
-        self._raw = pl.Series(values, dtype=pl.Binary)
+        self._raw = block.values if good is None else [block.values[row] for row in good.tolist()]
         self._good: Int64s | slice = slice(None) if good is None else good
         self._start = block.start[self._good]
         self._records = len(block)
+        self._sources: dict[str, pl.Series] = {"raw": pl.Series(self._raw, dtype=pl.Binary)}
 
-    def column(self, field: Field, found: Found | None, defaults: Mapping[str, Any]) -> pl.Series:
+    def run(self, columns: Sequence[pl.Expr]) -> pl.DataFrame:
+        return pl.DataFrame(self._sources).select(columns)
+
+    def column(self, field: Field, found: Found | None, defaults: Mapping[str, Any]) -> pl.Expr:
         kind = dtype(field)
         if found is None:
-            column = pl.repeat(_default(defaults[field.name]), len(self._raw), dtype=kind, eager=True)
+            column = pl.repeat(_default(defaults[field.name]), pl.len(), dtype=kind)
         elif isinstance(found, Numbers):
-            column = self._numbers(found, kind)
+            column = self._nulled(self._source(found.value[self._good]).cast(kind), found.present)
         elif isinstance(found, Texts):
-            column = self._texts(found, kind)
+            at, size = found.start[self._good] - self._start, found.size[self._good]
+            column = self._nulled(_cut(self._source(at), self._source(size), kind), found.present)
         else:
-            column = self._maps(found)
+            column = self._source(self._maps(found))
         return column.alias(field.name)
 
-    def _numbers(self, found: Numbers, kind: pl.DataType) -> pl.Series:
-        column = pl.Series(found.value[self._good]).cast(kind)
-        return self._nulled(column, found.present)
+    def _source(self, values: npt.NDArray[Any] | pl.Series) -> pl.Expr:
+        name = str(len(self._sources))
+        self._sources[name] = pl.Series(values)
+        return pl.col(name)
 
-    def _texts(self, found: Texts, kind: pl.DataType) -> pl.Series:
-        at, size = found.start[self._good] - self._start, found.size[self._good]
-        return self._nulled(_cut(self._raw, at, size, kind), found.present)
-
-    def _nulled(self, column: pl.Series, present: Mask | None) -> pl.Series:
+    def _nulled(self, column: pl.Expr, present: Mask | None) -> pl.Expr:
         if present is None:
             return column
         kept = present[self._good]
-        null = pl.Series([None], dtype=column.dtype)
-        return column if kept.all() else column.zip_with(pl.Series(kept), null)
+        return column if kept.all() else pl.when(self._source(kept)).then(column)
 
     def _maps(self, found: Entries) -> pl.Series:
         """Entries to lists: of the good records only, their rows counted among those."""
@@ -93,16 +96,17 @@ class _Frames:
         row = place[found.row]
         kept = np.flatnonzero(row >= 0)
         row = row[kept]
-        raw, start = self._raw.gather(row), self._start[row]
-        key = _cut(raw, found.key.start[kept] - start, found.key.size[kept], pl.String())
-        value = _cut(raw, found.value.start[kept] - start, found.value.size[kept], pl.String())
-        return _lists(row, pl.DataFrame({"key": key, "value": value}).to_struct("entry"), len(self._raw))
+        source = {"raw": self._sources["raw"].gather(row)}
+        for name, texts in (("key", found.key), ("value", found.value)):
+            source |= {f"{name} at": pl.Series(texts.start[kept] - self._start[row])}
+            source |= {f"{name} size": pl.Series(texts.size[kept])}
+        cuts = [_cut(pl.col(f"{k} at"), pl.col(f"{k} size"), pl.String()).alias(k) for k in ("key", "value")]
+        return _lists(row, pl.DataFrame(source).select(cuts).to_struct("entry"), len(self._raw))
 
 
-def _cut(raw: pl.Series, at: Int64s, size: Int64s, kind: pl.DataType) -> pl.Series:
+def _cut(at: pl.Expr, size: pl.Expr, kind: pl.DataType) -> pl.Expr:
     """Of each value the bytes from `at` on."""
-    source = pl.DataFrame({"raw": raw, "at": at, "size": size})
-    return source.select(pl.col("raw").bin.slice("at", "size").cast(kind)).to_series()
+    return pl.col("raw").bin.slice(at, size).cast(kind)
 
 
 def _lists(row: Int64s, entries: pl.Series, records: int) -> pl.Series:

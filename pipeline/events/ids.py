@@ -78,3 +78,12 @@ def _finished(a: Uint64s, b: Uint64s) -> tuple[Uint64s, Uint64s]:
 def _one_long(text: bytes) -> tuple[int, int]:
     digest = blake2b(text, digest_size=16).digest()
     return int.from_bytes(digest[:8], "little") or 1, int.from_bytes(digest[8:], "little")
+
+
+def _of_nothing() -> tuple[np.uint64, np.uint64]:
+    none = np.zeros(1, np.int64)
+    a, b = _mixed(np.zeros(8, np.uint8), none, none)
+    return a[0], b[0]
+
+
+EMPTY = _of_nothing()  # the hash of an empty id
