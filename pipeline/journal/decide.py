@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -209,7 +208,7 @@ def outcome_records(
             {
                 "topic": topic,
                 "partition": partition,
-                "day": datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date(),
+                "day": day,
                 "outcome": outcome.label,
                 "n": n,
                 "version": version,

@@ -6,6 +6,7 @@ a partition out of the fetch for a whole second when a buffer is full.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -15,10 +16,15 @@ from pipeline.events.records import Records
 from pipeline.streams import columnar
 
 
+_faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
+
+
 def transport(app: Any, topics: Collection[str]) -> driver.Transport:
     """The transport for `app.transport`: these topics are fetched in columns."""
 
     class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust is untyped
+        logger = _faust_log
+
         async def on_start(self) -> None:
             await super().on_start()
             # nothing is subscribed yet, so nothing has been fetched
@@ -37,6 +43,8 @@ def transport(app: Any, topics: Collection[str]) -> driver.Transport:
 
 class SafeConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
     """Commits the highest acknowledged offset below the first offset of any batch in flight."""
+
+    logger = _faust_log
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """No gap accounting: a batch is one pseudo-record, and its own records would look like a gap."""

@@ -174,7 +174,7 @@ class Worker:
 
     def _tallies(self) -> dict[str, Tally]:
         settings, partitions = self.settings, self.settings.kafka.partitions
-        instruments, _ = settings.catalogue()
+        instruments = settings.catalogue()
         responses, touchpoints = self.topics.responses, self.topics.touchpoints
         horizon = {name: round(settings.horizon_of(name) * 1000) for name in ("responses", "touchpoints")}
         on_responses = DecideResponses(responses, instruments, horizon["responses"], partitions)
