@@ -13,8 +13,6 @@ from __future__ import annotations
 import json
 import queue
 import shutil
-import socket
-import subprocess
 import threading
 import time
 import urllib.error
@@ -24,10 +22,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import yaml
+
+from pipeline.embedded.process import Child, free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules" / "feedback.yml"
@@ -154,8 +153,8 @@ class Monitoring:
         """`targets` are host:port; `for_` and `hold` replace the rule's times, `every` the interval."""
         self.folder = folder
         self.webhook = Webhook()
-        self.address, self._pager = _free_address(), _free_address()
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.address, self._pager = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self._children: list[Child] = []
         (folder / "rules").mkdir(parents=True)
         (folder / "rules" / "feedback.yml").write_text(rules(for_, hold))
         (folder / "prometheus.yml").write_text(prometheus_config(targets, self._pager, every))
@@ -170,21 +169,15 @@ class Monitoring:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        codes = self.stop()
-        if error is None:
-            assert codes == [0, 0], f"Alertmanager and Prometheus ended with {codes}: see {self.folder}"
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
-    def stop(self) -> list[int]:
-        """Ends both processes and the webhook; their exit codes."""
-        for process in self._processes:
-            process.terminate()
-        codes = [_wait(process) for process in self._processes]
-        self._processes.clear()
+    def stop(self) -> None:
+        """Ends both processes and the webhook."""
+        for child in reversed(self._children):
+            child.stop(grace=20)
+        self._children.clear()
         self.webhook.stop()
-        return codes
 
     def query(self, expr: str) -> list[Sample]:
         """The value of a PromQL expression now; one sample a series."""
@@ -234,18 +227,12 @@ class Monitoring:
         )
 
     def _start(self, program: str, address: str, *arguments: str) -> None:
-        log = self.folder / f"{program}.log"
-        command = [program, f"--web.listen-address={address}", "--log.level=warn", *arguments]
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=self.folder)
-        self._processes.append(process)
-        _until_ready(process, f"http://{address}/-/ready", log)
-
-
-def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+        path, log = str(shutil.which(program)), self.folder / f"{program}.log"
+        command = [path, f"--web.listen-address={address}", "--log.level=warn", *arguments]
+        child = Child(program, command, log, ready=lambda: _answers(f"http://{address}/-/ready"))
+        self._children.append(child)
+        child.start()
+        child.wait_ready(30)
 
 
 def _get(url: str) -> bytes:
@@ -254,21 +241,8 @@ def _get(url: str) -> bytes:
     return body
 
 
-def _until_ready(process: subprocess.Popen[bytes], url: str, log: Path, timeout: float = 30.0) -> None:
-    end = time.monotonic() + timeout
-    while True:
-        try:
-            _get(url)
-            return
-        except OSError as error:
-            if process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"no answer from {url}: {log.read_text()[-2000:]}") from error
-            time.sleep(0.05)
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int:
+def _answers(url: str) -> bool:
     try:
-        return process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+        return bool(_get(url))
+    except OSError:
+        return False
