@@ -1,9 +1,10 @@
 """What apps import to send events. Needs nothing but aiokafka and fastavro.
 
-    from pipeline.client import Feedback
-    with Feedback("localhost:9092", source="checkout") as feedback:
-        feedback.touchpoint("checkout", "order_paid", channel="web", customer_id="c-1")
-        feedback.csat("checkout", 5, channel="web", comment="fast!")
+Example:
+    >>> from pipeline.client import Feedback
+    >>> with Feedback("localhost:9092", source="checkout") as feedback:
+    ...     feedback.touchpoint("checkout", "order_paid", channel="web", customer_id="c-1")
+    ...     feedback.csat("checkout", 5, channel="web", comment="fast!")
 """
 
 from pipeline.client.errors import BufferFullError, ClosedError, DeliveryError

@@ -44,12 +44,13 @@ class AboutResponse(About, total=False):
 class Calls(ABC, Generic[T]):
     """Every call returns the event's id, given or made.
 
-    Send again under the same id whenever in doubt: an id counts once. All times are aware datetimes; an event
-    without `occurred_at` happened now. Wrong arguments raise `EventError`, a ValueError that names every fault.
+    Send again under the same id whenever in doubt: an id counts once. All times are aware datetimes; an
+    event without `occurred_at` happened now. Wrong arguments raise `EventError`, a ValueError that names
+    every fault.
     """
 
     def __init__(self, source: str) -> None:
-        if not isinstance(source, str) or not source:
+        if not source:
             raise EventError((Fault("source", "must name the app that sends, e.g. checkout"),))
         self._source = source
 
@@ -57,7 +58,9 @@ class Calls(ABC, Generic[T]):
     def send(self, message: Message) -> T:
         """Accept a message that is already made."""
 
-    def touchpoint(self, touchpoint: str, action: str, *, channel: str, **about: Unpack[AboutTouchpoint]) -> T:
+    def touchpoint(
+        self, touchpoint: str, action: str, *, channel: str, **about: Unpack[AboutTouchpoint]
+    ) -> T:
         """Something happened between a customer and us.
 
         Args:

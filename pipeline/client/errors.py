@@ -44,5 +44,5 @@ class BufferFullError(FeedbackError):
 class ClosedError(FeedbackError):
     """The client takes nothing, since it is closed."""
 
-    def __init__(self, because: str = "is closed: make a new one, or send before leaving the with block") -> None:
+    def __init__(self, because: str = "is closed: make a new one, or send inside the with block") -> None:
         super().__init__(f"this client {because}")

@@ -1,4 +1,4 @@
-"""`Feedback` for ordinary code and `AsyncFeedback` for asyncio: both take events at once and send behind the scenes."""
+"""`Feedback` for ordinary code, `AsyncFeedback` for asyncio: they take events at once and send them later."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ OnDelivery = Callable[[Delivery], None]
 class Feedback(Calls[str]):
     """Sends events from any thread. A context manager; without `with`, call `close()` at the end.
 
-    A call returns as soon as the event is in the buffer; a background thread sends it. While the broker is away
-    events wait in the buffer, and the client goes on trying for ever. When the buffer is full a call waits
-    `block_seconds` for room and then raises `BufferFullError`: that event was not taken. `flush()` and `close()`
-    wait for the acknowledgements and raise `DeliveryError`, with the ids, for what got none. Nothing is dropped
-    in silence; only a killed process loses what is in its buffer.
+    A call returns as soon as the event is in the buffer; a background thread sends it. While the broker is
+    away events wait in the buffer, and the client goes on trying for ever. When the buffer is full a call
+    waits `block_seconds` for room and then raises `BufferFullError`: that event was not taken. `flush()` and
+    `close()` wait for the acknowledgements and raise `DeliveryError`, with the ids, for what got none.
+    Nothing is dropped in silence; only a killed process loses what is in its buffer.
     """
 
     def __init__(
@@ -80,7 +80,8 @@ class Feedback(Calls[str]):
             ClosedError: the client is closed, or was made before this process was forked.
         """
         if os.getpid() != self._process:
-            raise ClosedError("was made before a fork and has no thread here: make one in each process")
+            because = "was made before a fork and has no thread here: make one in each process"
+            raise ClosedError(because)
         if not self._transport.offer([message]):
             self._loop.run(self._transport.accept([message], self._block_seconds))
         return message.id
@@ -113,12 +114,14 @@ class Feedback(Calls[str]):
         try:
             self.close()
         except DeliveryError as fault:
-            log.error("events were lost at exit", extra={"count": len(fault.ids), "reason": fault.reason})  # noqa: TRY400 - the traceback says nothing
+            log.error("lost at exit: %s", fault)  # noqa: TRY400 - where it was raised says nothing
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None
+    ) -> None:
         try:
             self.close()
         except DeliveryError as late:
@@ -128,7 +131,7 @@ class Feedback(Calls[str]):
 
 
 class AsyncFeedback(Calls[Awaitable[str]]):
-    """The same for asyncio: `async with AsyncFeedback(...) as feedback: await feedback.csat("checkout", 5, ...)`.
+    """The same for asyncio, `async with AsyncFeedback(...) as feedback: await feedback.csat(...)`.
 
     Awaiting a call means that the event is in the buffer, not that it is acknowledged: that is `flush()`.
     Arguments and errors are those of `Feedback`; it connects on entering the `async with` block.
@@ -169,7 +172,8 @@ class AsyncFeedback(Calls[Awaitable[str]]):
 
     def _open(self) -> Transport:
         if self._transport is None:
-            raise ClosedError("is not open: use it in an `async with` block")
+            because = "is not open: use it in an `async with` block"
+            raise ClosedError(because)
         return self._transport
 
     async def __aenter__(self) -> Self:
@@ -196,13 +200,16 @@ class _Loop:
 
     def __init__(self) -> None:
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="feedback", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="feedback", daemon=True)
         self._thread.start()
         self._loop = self._ready.result()
 
     @property
     def ended(self) -> bool:
         return not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        asyncio.run(self._main())
 
     async def _main(self) -> None:
         self._end = asyncio.Event()

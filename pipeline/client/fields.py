@@ -15,7 +15,9 @@ from pipeline.events.wire import milliseconds
 Kind = Literal["touchpoint", "response"]
 KINDS: tuple[Kind, Kind] = ("touchpoint", "response")
 
-_SCHEMAS: Mapping[Kind, str] = MappingProxyType({"touchpoint": "TouchpointEvent", "response": "SurveyResponse"})
+_SCHEMAS: Mapping[Kind, str] = MappingProxyType(
+    {"touchpoint": "TouchpointEvent", "response": "SurveyResponse"}
+)
 # Milliseconds below this are of before 1973: somebody sent seconds.
 _LEAST_MS = 100_000_000_000
 _INT32 = range(-(1 << 31), 1 << 31)
@@ -27,12 +29,14 @@ class Field:
 
     Attributes:
         name: as in the schema.
+        type: "string", "int", "boolean", "map" (of texts) or "timestamp-millis".
         nullable: None is a value.
         required: has no default and is not filled in for the caller.
         convert: gives the value that is encoded, or raises ValueError with what is wrong.
     """
 
     name: str
+    type: str
     nullable: bool
     required: bool
     convert: Callable[[object], Any]
@@ -62,10 +66,11 @@ def _field(declared: Mapping[str, Any], identity: str) -> Field:
     name = declared["name"]
     filled_in = name in (identity, "occurred_at")
     required = not (filled_in or nullable or "default" in declared)
-    return Field(name, nullable, required, _CONVERTERS[_type_name(avro)])
+    kind = _type_name(avro)
+    return Field(name, kind, nullable, required, _CONVERTERS[kind])
 
 
-def _type_name(avro: Any) -> str:  # noqa: ANN401 - a schema is JSON: text or object
+def _type_name(avro: Any) -> str:
     if isinstance(avro, str):
         return avro
     return str(avro.get("logicalType") or avro["type"])

@@ -1,4 +1,4 @@
-"""JSON to messages, for `feedback emit` and the gateway: `{"type": "touchpoint"|"response", ...fields}`. Pure."""
+"""JSON to messages, for `feedback emit` and the gateway: {"type": "touchpoint", ...fields}. Pure."""
 
 from __future__ import annotations
 

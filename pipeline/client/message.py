@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
 from pipeline.client.fields import Field, Kind, fields_of, id_field, schema_of
 from pipeline.client.scales import SCALES, Scales
-from pipeline.events.wire import WireError, encode
+from pipeline.events.wire import WireError, decode, encode
 
 # Below the 1 MB that a Kafka producer and a topic take unless told otherwise, framing included.
 MAX_BYTES = 900_000
 # Later than this beyond the broker's clock is a dead letter (`in_future`).
 FUTURE_MS = 3_600_000
 
-_NOT_EMPTY = frozenset(
-    {"event_id", "response_id", "source", "touchpoint", "action", "channel", "instrument"}
-)
+_NOT_EMPTY = frozenset({"event_id", "response_id", "source", "touchpoint", "action", "channel", "instrument"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +106,15 @@ def build(kind: Kind, values: Mapping[str, object], rules: Rules, *, line: int =
     return _message(kind, record, line)
 
 
+def shifted(message: Message, milliseconds: int) -> Message:
+    """The same event so much later, its other times as well."""
+    span = timedelta(milliseconds=milliseconds)
+    _, record = decode(message.value)
+    later = {name: value + span if isinstance(value, datetime) else value for name, value in record.items()}
+    value = encode(schema_of(message.kind), later)
+    return replace(message, value=value, occurred_at=message.occurred_at + milliseconds)
+
+
 def _converted(kind: Kind, values: Mapping[str, object], faults: list[Fault]) -> dict[str, Any]:
     """What could be converted; a field with a fault is left out."""
     fields = fields_of(kind)
@@ -133,7 +141,7 @@ def _missing(declared: Field) -> Iterator[Fault]:
 
 def _unknown(name: str, fields: Mapping[str, Field]) -> str:
     near = get_close_matches(name, fields, n=1)
-    return f"is not a field; did you mean {near[0]}?" if near else f"is not a field; there are {', '.join(fields)}"
+    return "is not a field; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(fields)}")
 
 
 def _checked(kind: Kind, record: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:

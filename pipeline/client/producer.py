@@ -81,7 +81,7 @@ async def connect(target: Target) -> AsyncIterator[Link]:
 
 
 async def _partitions(target: Target, producer: AIOKafkaProducer) -> Mapping[Kind, int]:
-    """Look among all topics first: a default broker creates one that is asked for by name, with one partition."""
+    """Look among all topics first: a broker creates what is asked for by name, with one partition."""
     known = (await producer.client.fetch_all_metadata()).topics()
     for topic in map(target.topic, KINDS):
         if topic not in known:
@@ -94,7 +94,7 @@ async def _let_go(producer: AIOKafkaProducer) -> None:
 
     What it still holds is in the buffer as well.
     """
-    sender = producer._sender.sender_task  # noqa: SLF001 - nothing public ends it
+    sender = producer._sender.sender_task  # nothing public ends it
     await producer.client.close()
     if sender is not None:
         sender.cancel()
@@ -109,4 +109,4 @@ def sentence(target: Target, fault: BaseException) -> str:
         return f"there is no topic {fault} at {target.bootstrap}: run `feedback setup`, or check the prefix"
     if isinstance(fault, KafkaConnectionError):
         return f"no broker answers at {target.bootstrap}"
-    return f"the broker at {target.bootstrap} cannot be used: {fault or type(fault).__name__}"
+    return f"the broker at {target.bootstrap} cannot be used: {str(fault) or type(fault).__name__}"

@@ -1,7 +1,7 @@
 """The lowest and highest answer of each instrument shipped, for checks at the call.
 
-The full definitions are in `pipeline.measures.instruments`; this copy keeps the client light, and a test keeps
-the two equal.
+The full definitions are in `pipeline.measures.instruments`; this copy keeps the client light, and a test
+keeps the two equal.
 """
 
 from __future__ import annotations

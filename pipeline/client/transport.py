@@ -1,9 +1,10 @@
-"""`Transport`: messages to the broker in order, each acknowledged or still known by name. One event loop owns it.
+"""`Transport`: messages to the broker in order, each acknowledged or still known by name. One loop owns it.
 
-Chunk by chunk: what waits is laid into one batch a partition, all batches are sent, and the next chunk goes out when
-every one of them is acknowledged. That costs one future a batch, not one a message, and no more than one chunk is
-ever in doubt. While the broker is away the chunk is tried again for ever, by aiokafka's idempotent producer as long
-as that lives, else by a new one; so a message may be in the log twice under one id, and counts once.
+Chunk by chunk: what waits is laid into one batch a partition, all batches are sent, and the next chunk goes
+out when every one of them is acknowledged. That costs one future a batch, not one a message, and no more than
+one chunk is ever in doubt. While the broker is away the chunk is tried again for ever, by aiokafka's
+idempotent producer as long as that lives, else by a new one; so a message may be in the log twice under one
+id, and counts once.
 """
 
 from __future__ import annotations
@@ -239,7 +240,8 @@ class Transport:
 
     def _in_trouble(self, trouble: str) -> None:
         if self._trouble != trouble:
-            log.warning("events wait for the broker", extra={"reason": trouble, "waiting": len(self._buffer)})
+            # In the text, not in `extra`: an app's own log format does not show extras.
+            log.warning("events wait: %s", trouble, extra={"waiting": len(self._buffer)})
         self._trouble = trouble
 
     def _out_of_trouble(self) -> None:

@@ -1,0 +1,163 @@
+"""Rows of a history file, one after the other: CSV, JSON (lines, or one list), Avro; also with .gz behind."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fastavro
+
+from pipeline.errors import FeedbackError
+from pipeline.replay.mapping import EventMap, RowFault
+from pipeline.replay.values import Row
+
+# What a spoiled .gz raises while it is read.
+_SPOILED = (EOFError, gzip.BadGzipFile, zlib.error, OSError)
+_FORMATS = (".csv", ".json", ".jsonl", ".ndjson", ".avro")
+_JSON_FAULTS = (ValueError, RecursionError)
+
+Rows = Iterator[tuple[int, Row] | RowFault]
+
+
+class Table:
+    """An open history file.
+
+    Attributes:
+        columns: their names where the file declares them (CSV, Avro), else None.
+        rows: each with its line (CSV, JSON lines) or its number from 1, or what is wrong with it.
+    """
+
+    def __init__(self, columns: tuple[str, ...] | None, rows: Rows) -> None:
+        self.columns = columns
+        self.rows = rows
+
+
+@contextmanager
+def open_table(path: Path, mapping: EventMap) -> Iterator[tuple[Table, Callable[[], int]]]:
+    """The rows of a file, and a function that tells how many of its bytes are read.
+
+    Raises:
+        FeedbackError: the file cannot be read, or its name does not end in a known format.
+    """
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix not in _FORMATS:
+        msg = f"{path}: the name must end in {', '.join(_FORMATS)}, or in one of these and .gz"
+        raise FeedbackError(msg)
+    try:
+        with path.open("rb") as file:
+            plain: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            yield _table(suffix, plain, mapping), file.tell
+    except _SPOILED as fault:
+        msg = f"{path} cannot be read: {fault}"
+        raise FeedbackError(msg) from fault
+
+
+def _table(suffix: str, file: IO[bytes], mapping: EventMap) -> Table:
+    if suffix == ".avro":
+        return _avro(file)
+    # Bytes that are no text become surrogates, so that they spoil their own row only.
+    newline = "" if suffix == ".csv" else None
+    text = io.TextIOWrapper(file, mapping.encoding, errors="surrogateescape", newline=newline)
+    if suffix == ".csv":
+        return _csv(text, mapping)
+    return Table(None, _json_lines(text) if suffix != ".json" else _json(text))
+
+
+def _csv(text: IO[str], mapping: EventMap) -> Table:
+    reader = csv.reader(text, delimiter=mapping.delimiter)
+    header = tuple(next(reader, ()))
+    return Table(header, _csv_rows(reader, header))
+
+
+def _csv_rows(reader: Any, header: tuple[str, ...]) -> Rows:
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as fault:
+            yield RowFault(line, str(fault))
+            continue
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            yield RowFault(line, f"has {len(cells)} cells; the header has {len(header)}")
+        elif not _is_text("".join(cells)):
+            yield RowFault(line, "is not text in the file's encoding")
+        else:
+            yield line, dict(zip(header, cells, strict=True))
+
+
+def _json_lines(text: IO[str]) -> Rows:
+    for line, one in enumerate(text, 1):
+        if not one.strip():
+            continue
+        if not _is_text(one):
+            yield RowFault(line, "is not text in the file's encoding")
+            continue
+        try:
+            yield _row(line, json.loads(one))
+        except _JSON_FAULTS as fault:
+            yield RowFault(line, f"is not JSON: {fault}")
+
+
+def _json(text: IO[str]) -> Rows:
+    """A list of objects, or JSON lines under another name."""
+    first = text.read(1)
+    while first.isspace():
+        first = text.read(1)
+    text.seek(0)
+    if first != "[":
+        yield from _json_lines(text)
+        return
+    try:
+        objects = json.loads(text.read())
+    except _JSON_FAULTS as fault:
+        msg = f"the file is not JSON: {fault}"
+        raise FeedbackError(msg) from fault
+    yield from (_row(number, one) for number, one in enumerate(objects, 1))
+
+
+def _row(line: int, value: object) -> tuple[int, Row] | RowFault:
+    return (line, value) if isinstance(value, Mapping) else RowFault(line, "is not a JSON object")
+
+
+def _avro(file: IO[bytes]) -> Table:
+    try:
+        reader = fastavro.reader(file)
+    except (ValueError, TypeError, KeyError, StopIteration) as fault:
+        msg = f"the file is not an Avro object container: {fault}"
+        raise FeedbackError(msg) from fault
+    schema: Any = reader.writer_schema
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        msg = "the Avro file does not hold records"
+        raise FeedbackError(msg)
+    return Table(tuple(field["name"] for field in schema["fields"]), _avro_rows(reader))
+
+
+def _avro_rows(reader: Any) -> Rows:
+    number = 0
+    try:
+        for number, record in enumerate(reader, 1):
+            yield number, record
+    except (ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error) as fault:
+        # A spoiled block hides where the next one begins.
+        yield RowFault(number + 1, f"the file cannot be read from here on: {fault}")
+
+
+def _is_text(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
