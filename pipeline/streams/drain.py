@@ -44,7 +44,7 @@ class Drain:
         log.info("drained: processed")
         if worker.roll:
             for tp, end in (await self._ends((worker.topics.deltas,))).items():
-                while not worker.roll.drained(tp.partition, end):
+                while not await persist(lambda r=worker.roll, p=tp.partition, e=end: r.drained(p, e), "drain"):  # type: ignore[misc]
                     await asyncio.sleep(_LOOK)
             log.info("drained: published")
         if worker.archive:

@@ -41,8 +41,9 @@ async def serve(worker: Worker) -> AsyncIterator[None]:
 
     @routes.get("/scores")
     async def scores(_: web.Request) -> web.Response:
-        rows = worker.roll.scores() if worker.roll else []
-        return web.json_response({"at": datetime.now(UTC).isoformat(), "ready": worker.ready, "scores": rows})
+        now = datetime.now(UTC)
+        rows = worker.roll.scores(round(now.timestamp() * 1000)) if worker.roll else []
+        return web.json_response({"at": now.isoformat(), "ready": worker.ready, "scores": rows})
 
     app = web.Application()
     app.add_routes(routes)

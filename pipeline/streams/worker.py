@@ -17,7 +17,6 @@ from pipeline.errors import FeedbackError
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.journal import Journal
 from pipeline.journal.log import Log
-from pipeline.journal.outbox import DELTAS
 from pipeline.journal.partition import Decider, SourcePartition
 from pipeline.stores.prometheus import Metrics
 from pipeline.streams import app as faust_app
@@ -205,9 +204,12 @@ class Worker:
 
     def _roll(self) -> Roll:
         def deltas(q: int) -> Log:
-            return KafkaLog(self.broker, f"{self.settings.kafka.prefix}.{DELTAS}", q)
+            return KafkaLog(self.broker, self.topics.deltas, q)
 
-        return Roll(self.settings, deltas, self.outputs, self.metrics)
+        settings = self.settings
+        return Roll(
+            self.topics.deltas, deltas, self.outputs, settings.windows, settings.catalogue(), self.metrics
+        )
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
