@@ -1,0 +1,122 @@
+"""The page's web server: a few files and one stream of events. It only reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from aiohttp import web
+
+from pipeline.config import Listen, Settings
+from pipeline.page.hub import Hub
+from pipeline.page.watch import Sources, Watch
+
+STATIC = Path(__file__).parent / "static"
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+RETRY_MS = 1000  # how soon a browser connects again
+
+_HUB = web.AppKey("hub", Hub)
+
+
+def application(sources: Sources, about: Mapping[str, Any]) -> web.Application:
+    """The page over these sources; `about` as `about_of` makes it."""
+    hub = Hub()
+    hub.publish("about", about)
+    app = web.Application()
+    app[_HUB] = hub
+    app.router.add_get("/", _index)
+    app.router.add_get("/events", _events)
+    app.router.add_get("/healthz", _healthz)
+    app.router.add_static("/static", STATIC)
+    app.on_response_prepare.append(_protect)
+    app.on_shutdown.append(_close)
+
+    async def watching(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(Watch(sources, hub).run())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    app.cleanup_ctx.append(watching)
+    return app
+
+
+def of(settings: Settings) -> web.Application:
+    """The page of this configuration."""
+    return application(sources_of(settings), about_of(settings))
+
+
+def sources_of(settings: Settings) -> Sources:
+    """Where this configuration has its worker and its store."""
+    scores = f"http://{reachable(settings.metrics.listen)}/scores"
+    if settings.store.folder:
+        return Sources(scores, f"http://{reachable(settings.store.http)}/", settings.store.database)
+    dsn = urlsplit(settings.store.dsn)
+    login = {
+        "X-ClickHouse-User": unquote(dsn.username or "default"),
+        "X-ClickHouse-Key": unquote(dsn.password or ""),
+    }
+    place = dsn.netloc.rpartition("@")[2]
+    return Sources(scores, f"{dsn.scheme}://{place}/", settings.store.database, login)
+
+
+def about_of(settings: Settings) -> dict[str, Any]:
+    """What does not change while the page is open: windows, touchpoints with their targets, scales."""
+    touchpoints = {
+        name: {"stage": each.stage or "", "target": each.csat_target}
+        for name, each in settings.touchpoints.items()
+    }
+    scales = {name: {"low": each.low, "high": each.high} for name, each in settings.catalogue().items()}
+    return {
+        "windows": [each.name for each in settings.windows],
+        "touchpoints": touchpoints,
+        "instruments": scales,
+    }
+
+
+def reachable(listen: Listen) -> Listen:
+    """Where to ask a server that listens on every address."""
+    return Listen("127.0.0.1", listen.port) if listen.host in ("0.0.0.0", "::") else listen  # noqa: S104 - not bound
+
+
+async def _index(_: web.Request) -> web.FileResponse:
+    return web.FileResponse(STATIC / "index.html")
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _events(request: web.Request) -> web.StreamResponse:
+    hub = request.app[_HUB]
+    if hub.full:
+        raise web.HTTPServiceUnavailable(text="too many open pages: close some\n")
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await answer.prepare(request)
+    with suppress(ConnectionError):  # the browser left
+        await answer.write(f"retry: {RETRY_MS}\n\n".encode())
+        async for message in hub.stream():
+            await answer.write(message)
+    return answer
+
+
+async def _protect(_: web.Request, answer: web.StreamResponse) -> None:
+    answer.headers.update(HEADERS)
+
+
+async def _close(app: web.Application) -> None:
+    app[_HUB].close()

@@ -1,0 +1,77 @@
+// Numbers and states as people read them.
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const thin = "\u202f"; // narrow no-break space
+const minus = "\u2212";
+
+export const count = (n) => whole.format(n);
+export const name = (touchpoint) => touchpoint.replaceAll("_", " ");
+
+const signed = (value) => {
+  const rounded = Math.round(value);
+  return rounded > 0 ? `+${rounded}` : rounded < 0 ? `${minus}${-rounded}` : "0";
+};
+
+// "42s", "18m", "2h 05m", "3d 4h"
+export function duration(seconds) {
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 60) return `${Math.round(seconds)}s`;
+  if (minutes < 60) return `${minutes}m`;
+  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)}h${thin}${String(minutes % 60).padStart(2, "0")}m`;
+  const hours = Math.round(minutes / 60);
+  return `${Math.floor(hours / 24)}d${thin}${hours % 24}h`;
+}
+
+const share = (value) => `${Math.round(value * 100)}${thin}%`;
+
+export function value(metric, number) {
+  if (metric === "csat") return share(number);
+  if (metric === "nps") return signed(number);
+  if (metric === "resolution") return duration(number);
+  return number.toFixed(1);
+}
+
+export function range(metric, row) {
+  if (row.lower === null || row.upper === null) return "no interval yet";
+  if (metric === "csat") return `${Math.round(row.lower * 100)}–${share(row.upper)}`;
+  return `${value(metric, row.lower)} to ${value(metric, row.upper)}`;
+}
+
+// The one sentence on top (without figures: it is read aloud when it changes), and the figures under it.
+export function headline(touchpoints, overall, window) {
+  const answered = touchpoints.filter((it) => it.csat.length);
+  const troubled = touchpoints.filter((it) => it.gap > 0);
+  if (!overall.length) return [window ? `No responses in the last ${spoken(window)}.` : "Waiting for the first scores.", ""];
+  const n = overall.reduce((sum, row) => sum + row.n, 0);
+  const answers = `${count(n)} responses in the last ${spoken(window)}`;
+  if (!troubled.length) {
+    const watched = answered.some((it) => it.target !== null);
+    return [watched ? "No touchpoint is below its target." : "No targets are set.", `${answers}.`];
+  }
+  const verb = troubled.length > 1 ? "are below their targets." : "is below its target.";
+  const first = troubled[0];
+  const row = first.csat[0];
+  return [
+    `${list(troubled.map((it) => name(it.name)))} ${verb}`,
+    `${capital(name(first.name))}: ${share(row.value)} satisfied (${range("csat", row)}), target ${share(first.target)}. ` +
+      `${answers}, ${answered.length} of ${touchpoints.length} touchpoints heard.`,
+  ];
+}
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+function list(names) {
+  const shown = names.slice(0, 3).map((it, at) => (at ? it : capital(it)));
+  const more = names.length - shown.length;
+  if (more) return `${shown.join(", ")} and ${more} more`;
+  return shown.length > 1 ? `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}` : shown[0];
+}
+
+const UNITS = { s: "second", m: "minute", h: "hour", d: "day" };
+
+// "1h" is "hour", "24h" is "24 hours"
+export function spoken(window) {
+  const [, many, unit] = /^(\d+)([smhd])$/.exec(window) ?? [];
+  if (!unit) return window;
+  return many === "1" ? UNITS[unit] : `${many} ${UNITS[unit]}s`;
+}

@@ -1,0 +1,107 @@
+"""Keeps the page's board in step with the worker and the store. Whoever is away is asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from pipeline.page import trends
+from pipeline.page.board import Board
+from pipeline.page.hub import Hub
+
+log = logging.getLogger(__name__)
+
+SCORES_EVERY = 1.0  # seconds
+TRENDS_EVERY = 15.0
+TRENDS_RETRY = 2.0
+PATIENCE = aiohttp.ClientTimeout(total=5)
+_AWAY = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the numbers come from.
+
+    Attributes:
+        scores: URL of the worker's /scores.
+        store: URL of the ClickHouse HTTP interface.
+        database: of the views.
+        login: headers that let us read there; none on an embedded store.
+    """
+
+    scores: str
+    store: str
+    database: str = "feedback"
+    login: Mapping[str, str] = field(default_factory=dict)
+
+
+class Watch:
+    """Two small loops that publish to the hub."""
+
+    def __init__(self, sources: Sources, hub: Hub) -> None:
+        self._sources, self._hub = sources, hub
+        self._board = Board()
+        self._worker = ""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._state("away")
+        async with aiohttp.ClientSession(timeout=PATIENCE) as session, asyncio.TaskGroup() as both:
+            both.create_task(self._scores(session))
+            both.create_task(self._trends(session))
+
+    async def _scores(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            try:
+                async with session.get(self._sources.scores, raise_for_status=True) as answer:
+                    self._take(await answer.json())
+            except _AWAY as fault:
+                log.debug("the worker does not answer", extra={"fault": str(fault)})
+                self._state("away")
+            await asyncio.sleep(SCORES_EVERY)
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        changed = self._board.take(answer["scores"])
+        if changed:
+            whole = {"at": answer["at"], "full": True, "rows": list(self._board.rows.values())}
+            self._hub.publish("scores", whole, {"at": answer["at"], "full": False, "rows": changed})
+        self._state("live" if answer["ready"] else "catching_up")
+
+    def _state(self, worker: str) -> None:
+        if worker != self._worker:
+            self._worker = worker
+            self._hub.publish("state", {"worker": worker})
+
+    async def _trends(self, session: aiohttp.ClientSession) -> None:
+        known: dict[str, Any] = {}
+        while True:
+            found = await self._ask(session)
+            if found is not None and found != known:
+                known = found
+                self._hub.publish("trends", found)
+            await asyncio.sleep(TRENDS_EVERY if known.get("lines") else TRENDS_RETRY)
+
+    async def _ask(self, session: aiohttp.ClientSession) -> dict[str, Any] | None:
+        """The lines of the last 24 hours; None while the store does not answer."""
+        params = {"database": self._sources.database, "default_format": "JSONEachRow"}
+        question = trends.QUESTION.encode()
+        try:
+            async with session.post(
+                self._sources.store,
+                params=params,
+                data=question,
+                headers=self._sources.login,
+                raise_for_status=True,
+            ) as answer:
+                rows = [json.loads(line) async for line in answer.content if line.strip()]
+            return trends.lines(rows, int(time.time()))
+        except _AWAY as fault:
+            log.debug("the store does not answer", extra={"fault": str(fault)})
+            return None

@@ -1,0 +1,100 @@
+"""What happens in the shop between two moments: a pure function of the seed and the time, ids included.
+
+The same minute always holds the same events, and a higher rate only adds to them. So sending a span twice
+sends duplicates, which the pipeline drops: nothing is ever doubled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from random import Random
+
+from pipeline.sample import answers, world
+from pipeline.sample.cases import HOUR_MS, LONGEST_HOURS, Case, cases_of_hour
+from pipeline.sample.event import Event, response, touchpoint
+from pipeline.sample.world import CSAT, PLACES
+
+MINUTE_MS = 60_000
+MIX = (("response", 0.36), ("survey_sent", 0.50), ("survey_dismissed", 0.04), ("plain", 0.10))
+
+_PLACES = tuple(accumulate(place.weight for place in PLACES))
+_MIX = tuple(accumulate(share for _, share in MIX))
+_SEGMENTS = tuple(accumulate(weight for _, weight in world.SEGMENTS))
+_cases_of_hour = lru_cache(maxsize=2 * LONGEST_HOURS)(cases_of_hour)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One touchpoint turns bad: its share of satisfied answers is `csat` from `start` (milliseconds) on."""
+
+    touchpoint: str
+    start: int
+    csat: float = 0.48
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The shop, as one run of the demo sees it.
+
+    Attributes:
+        seed: same seed, same events.
+        origin: nothing happened before (milliseconds since 1970), so no case is open at the start.
+        drop: the one thing to notice.
+    """
+
+    seed: int
+    origin: int
+    drop: Drop
+
+    def between(self, start: int, end: int, rate: float, *, daily: bool) -> list[Event]:
+        """Events with start <= at < end, in time order.
+
+        Args:
+            start: milliseconds since 1970.
+            end: milliseconds since 1970, not included.
+            rate: events a second; cases come on top, so many a day.
+            daily: let the rate follow the hour of the day.
+        """
+        start = max(start, self.origin)
+        found = [*self._plain(start, end, rate, daily=daily), *self._cases(start, end)]
+        return sorted((event for event in found if start <= event.at < end), key=lambda event: event.at)
+
+    def _plain(self, start: int, end: int, rate: float, *, daily: bool) -> list[Event]:
+        minutes = range(start // MINUTE_MS, -(-end // MINUTE_MS))
+        rates = (rate * world.rhythm(minute) if daily else rate for minute in minutes)
+        pairs = zip(minutes, rates, strict=True)
+        return [event for minute, its in pairs for event in _minute(self.seed, minute, its, self.drop)]
+
+    def _cases(self, start: int, end: int) -> list[Event]:
+        hours = range(max(start - LONGEST_HOURS * HOUR_MS, self.origin) // HOUR_MS, end // HOUR_MS + 1)
+        cases: list[Case] = [case for hour in hours for case in _cases_of_hour(self.seed, hour)]
+        return [event for case in cases if case.opened >= self.origin for event in case.events]
+
+
+@lru_cache(maxsize=4)  # a live run asks for the same minute four times a second
+def _minute(seed: int, minute: int, rate: float, drop: Drop) -> tuple[Event, ...]:
+    """The events of one minute, cases aside; those of a lower rate are the first of a higher one."""
+    random = Random(f"{seed}/{minute}")  # noqa: S311 - sample data, not secrets
+    count = int(rate * 60 + random.random())
+    return tuple(_event(random, minute, f"{seed}-{minute:x}-{number:x}", drop) for number in range(count))
+
+
+def _event(random: Random, minute: int, name: str, drop: Drop) -> Event:
+    at = minute * MINUTE_MS + random.randrange(MINUTE_MS)
+    place = random.choices(PLACES, cum_weights=_PLACES)[0]
+    who = {
+        "channel": random.choices(world.CHANNELS, place.channels)[0],
+        "segment": random.choices(world.SEGMENTS, cum_weights=_SEGMENTS)[0][0],
+        "customer_id": f"c-{random.randrange(world.CUSTOMERS)}",
+    }
+    kind = random.choices(MIX, cum_weights=_MIX)[0][0]
+    if kind != "response":
+        action = place.action if kind == "plain" else kind
+        return touchpoint(at, f"t-{name}", place.name, action, **who)
+    dropped = place.name == drop.touchpoint and at >= drop.start
+    asked = answers.instrument(random, place)
+    given = answers.score(random, place, asked, drop.csat if dropped else place.csat or 0.0)
+    said = answers.comment(random, asked, given, dropped=dropped and asked == CSAT)
+    return response(at, f"r-{name}", place.name, asked, given, comment=said, **who)

@@ -1,0 +1,281 @@
+"""The page as a person sees it: a real browser, the real page server, a worker and a store that we play."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from pipeline.page.server import application
+from pipeline.page.watch import Sources
+from tests.e2e import browser
+from tests.e2e.browser import Tab
+from tests.support.needs import need
+
+ABOUT = {
+    "windows": ["15m", "1h", "24h"],
+    "touchpoints": {
+        name: {"stage": "order", "target": 0.8}
+        for name in ("checkout", "payment", "search", "small", "silent")
+    },
+    "instruments": {"ces_1_7": {"low": 1, "high": 7}},
+}
+MINUS = "\u2212"
+HEADLINE = "document.getElementById('lead').textContent"
+STATE = "document.getElementById('state-text').textContent"
+NAMES = "[...document.querySelectorAll('#rows tr')].map((row) => row.dataset.touchpoint).join()"
+
+
+def score(touchpoint: str, value: float, lower: float, upper: float, n: int, **other: Any) -> dict[str, Any]:
+    csat = {"metric": "csat", "instrument": "csat_1_5", "window": "1h", "channel": "", "segment": ""}
+    numbers = {"value": value, "lower": lower, "upper": upper, "n": n}
+    return {**csat, "touchpoint": touchpoint, **numbers, **other}
+
+
+SCORES = [
+    score("", 0.8, 0.78, 0.82, 1234),
+    score("checkout", 0.93, 0.9, 0.95, 400),
+    score("payment", 0.52, 0.45, 0.59, 214),
+    score("search", 0.86, 0.8, 0.9, 180),
+    score("small", 0.0, 0.0, 0.49, 4),  # low, but nobody can know it from four answers
+    score("checkout", 0.91, 0.89, 0.93, 9000, window="24h"),
+    score("", 41.4, 35.1, 47.7, 900, metric="nps", instrument="nps_0_10"),
+    score("checkout", -12.2, -20.6, -3.8, 310, metric="nps", instrument="nps_0_10"),
+    score("checkout", 5.64, 5.5, 5.78, 88, metric="ces", instrument="ces_1_7"),
+    score("checkout", 1.0, None, None, 1, metric="ces", instrument="ces_1_5"),
+    score("payment", 7500.0, 5400.0, 9000.0, 12, metric="resolution", instrument="first_resolution"),
+]
+
+
+class Sides:
+    """The worker and the store behind the page; a test changes what they answer."""
+
+    def __init__(self) -> None:
+        self.scores = list(SCORES)
+        self.ready = True
+        self.away = False
+        self.points: list[dict[str, Any]] = []
+
+    async def worker(self, _: web.Request) -> web.Response:
+        if self.away:
+            raise web.HTTPServiceUnavailable
+        at = "2026-03-01T12:00:00Z"
+        return web.json_response({"at": at, "ready": self.ready, "scores": self.scores})
+
+    async def store(self, _: web.Request) -> web.Response:
+        return web.Response(text="".join(json.dumps(point) + "\n" for point in self.points))
+
+
+@asynccontextmanager
+async def listening(app: web.Application, port: int = 0) -> AsyncIterator[int]:
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def sides() -> Sides:
+    return Sides()
+
+
+@pytest.fixture
+async def sources(sides: Sides) -> AsyncIterator[Sources]:
+    app = web.Application()
+    app.router.add_get("/scores", sides.worker)
+    app.router.add_post("/", sides.store)
+    async with listening(app) as port:
+        yield Sources(f"http://127.0.0.1:{port}/scores", f"http://127.0.0.1:{port}/")
+
+
+@pytest.fixture
+async def address(sources: Sources) -> AsyncIterator[str]:
+    async with listening(application(sources, ABOUT)) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+async def tab(tmp_path: Path) -> AsyncIterator[Tab]:
+    need(None if browser.path() else "no chromium on this machine: apt-get install chromium")
+    async with browser.tab(tmp_path / "profile") as page:
+        await page.size(1240, 900)
+        yield page
+
+
+def text(touchpoint: str, metric: str = "csat") -> str:
+    return f"(document.querySelector('[data-touchpoint={touchpoint}] td.{metric}')?.innerText ?? '')"
+
+
+async def test_scores_with_n_and_interval_the_most_troubled_on_top(tab: Tab, address: str) -> None:
+    await tab.open(address)
+    assert (
+        await tab.until(f"{HEADLINE}.startsWith('Payment') && {HEADLINE}") == "Payment is below its target."
+    )
+    assert await tab.ask(STATE) == "live"
+    # Beyond doubt below target first, then the lower CSAT, and who was not asked last.
+    assert await tab.ask(NAMES) == "payment,small,search,checkout,silent"
+    assert (await tab.ask(text("payment"))).split("\n") == ["52\u202f%", "45\u201359\u202f%", "n 214"]
+    assert (await tab.ask(text("checkout", "nps"))).split("\n") == [
+        f"{MINUS}12",
+        f"{MINUS}21 to {MINUS}4",
+        "n 310",
+    ]
+    assert (await tab.ask(text("payment", "resolution"))).split("\n") == [
+        "2h\u202f05m",
+        "1h\u202f30m to 2h\u202f30m",
+        "n 12",
+    ]
+    assert await tab.ask("document.querySelectorAll('.flag:not([hidden])').length") == 1
+    tiles = await tab.ask("document.getElementById('tiles').innerText")
+    assert "80\u202f%" in tiles
+    assert "n 1,234" in tiles
+    assert "+41" in tiles
+
+
+async def test_scales_are_never_mixed_in_one_number(tab: Tab, address: str) -> None:
+    await tab.open(address)
+    await tab.until(f"{STATE} === 'live' && {NAMES}")
+    shown = (await tab.ask(text("checkout", "ces"))).split("\n")
+    assert shown == ["1.0", "no interval yet", "n 1", "ces_1_5", "5.6", "5.5 to 5.8", "n 88", "ces_1_7"]
+
+
+async def test_no_responses_is_said_and_never_zero(tab: Tab, address: str, sides: Sides) -> None:
+    await tab.open(address)
+    await tab.until(f"{NAMES}.includes('silent')")
+    assert await tab.ask(text("silent")) == "no responses"
+    assert await tab.ask(text("silent", "nps")) == "no responses"
+    assert await tab.ask(text("silent", "resolution")) == "no cases"
+    assert (await tab.ask(text("small"))).startswith("0\u202f%")  # four answers, none satisfied: a real zero
+    sides.scores = [row for row in SCORES if row["touchpoint"] != "payment"]
+    await tab.until(f"{text('payment')} === 'no responses'")
+    assert await tab.until(f"{HEADLINE}.startsWith('No touchpoint') && {HEADLINE}")
+    sides.scores = []
+    assert (
+        await tab.until(f"{HEADLINE}.startsWith('No resp') && {HEADLINE}") == "No responses in the last hour."
+    )
+
+
+async def test_a_change_arrives_by_itself_pulses_and_moves_its_row(
+    tab: Tab, address: str, sides: Sides
+) -> None:
+    await tab.open(address)
+    await tab.until(f"{NAMES} === 'payment,small,search,checkout,silent'")
+    fallen = score("checkout", 0.31, 0.27, 0.35, 460)
+    sides.scores = [row for row in SCORES if row["touchpoint"] != "checkout"] + [fallen]
+    await tab.until(f"{NAMES} === 'checkout,payment,small,search,silent'")
+    assert (await tab.ask(text("checkout"))).startswith("31\u202f%")
+    assert await tab.ask("!!document.querySelector('[data-touchpoint=checkout] .csat .pulse')")
+    assert await tab.ask("!document.querySelector('[data-touchpoint=payment] .pulse')")
+    assert await tab.ask(HEADLINE) == "Checkout and payment are below their targets."
+
+
+async def test_the_window_is_chosen_by_mouse_and_by_keys(tab: Tab, address: str) -> None:
+    await tab.open(address)
+    await tab.until(f"{text('checkout')}.startsWith('93')")
+    assert await tab.ask("document.querySelector('#windows :checked').value") == "1h"
+    await tab.ask("document.querySelector('#windows [value=\"24h\"]').click()")
+    await tab.until(f"{text('checkout')}.startsWith('91')")
+    assert await tab.ask(text("payment")) == "no responses"
+    assert await tab.ask("location.hash") == "#24h"
+    await tab.ask("document.querySelector('#windows [value=\"24h\"]').focus()")
+    await tab.press("ArrowLeft", 37)
+    await tab.until(f"{text('checkout')}.startsWith('93')")
+
+
+async def test_a_line_of_the_last_day_with_gaps(tab: Tab, sides: Sides, address: str) -> None:
+    now = int(await tab.ask("Math.floor(Date.now() / 1000)")) // 3600 * 3600
+    csat = {"metric": "csat", "instrument": "csat_1_5", "touchpoint": "payment"}
+    sides.points = [{**csat, "point": now - 3600 * ago, "value": 0.9 - 0.05 * ago} for ago in (0, 1, 4, 5, 6)]
+    await tab.open(address)
+    line = "document.querySelector('[data-touchpoint=payment] .csat .line')?.getAttribute('d')"
+    drawn = await tab.until(f"{line} && {line}.length > 5 && {line}")
+    assert drawn.count("M") == 2
+    assert drawn.count("L") == 3
+
+
+async def test_it_says_when_the_worker_is_away_or_catching_up(tab: Tab, address: str, sides: Sides) -> None:
+    sides.ready = False
+    await tab.open(address)
+    await tab.until(f"{STATE} === 'catching up'")
+    sides.away = True
+    await tab.until(f"{STATE} === 'waiting for the worker'")
+    assert (await tab.ask(text("payment"))).startswith("52")  # what is known stays readable
+    sides.ready, sides.away = True, False
+    await tab.until(f"{STATE} === 'live'")
+
+
+async def test_it_connects_again_by_itself(tab: Tab, sources: Sources) -> None:
+    async with listening(application(sources, ABOUT)) as port:
+        await tab.open(f"http://127.0.0.1:{port}/")
+        await tab.until(f"{STATE} === 'live'")
+    await tab.until(f"{STATE} === 'reconnecting'")
+    assert (await tab.ask(text("payment"))).startswith("52")
+    async with listening(application(sources, ABOUT), port):
+        await tab.until(f"{STATE} === 'live'")
+
+
+async def test_nothing_comes_from_elsewhere_and_nothing_is_refused(tab: Tab, address: str) -> None:
+    await tab.open(address)
+    await tab.until(f"{STATE} === 'live'")
+    assert tab.problems == []
+    assert {url for url in tab.requests if not url.startswith(address)} == set()
+
+
+@pytest.mark.parametrize("width", [390, 700, 1240, 1920])
+async def test_it_fits_every_width(tab: Tab, address: str, width: int) -> None:
+    await tab.size(width, 844)
+    await tab.open(address)
+    await tab.until(f"{STATE} === 'live' && {NAMES}")
+    assert await tab.ask("document.documentElement.scrollWidth <= innerWidth")
+    cut = (
+        "[...document.querySelectorAll('header *, #tiles span, #rows span, .headline p')].filter((it) => "
+        "it.getBoundingClientRect().right > innerWidth + 1).map((it) => it.textContent).join()"
+    )
+    assert await tab.ask(cut) == ""
+
+
+async def test_dark_and_light(tab: Tab, address: str) -> None:
+    paper = "getComputedStyle(document.body).backgroundColor"
+    found = {}
+    for theme in ("light", "dark"):
+        await tab.theme(theme)
+        await tab.open(address)
+        await tab.until(f"{STATE} === 'live'")
+        found[theme] = sum(map(int, (await tab.ask(paper))[4:-1].split(",")))
+    assert found["light"] > 700
+    assert found["dark"] < 100
+
+
+@pytest.mark.parametrize("width", [390, 1240])
+async def test_a_screen_reader_finds_a_table_and_is_not_flooded(tab: Tab, address: str, width: int) -> None:
+    await tab.size(width, 844)
+    await tab.open(address)
+    await tab.until(f"{STATE} === 'live' && {NAMES}")
+    nodes = (await tab.call("Accessibility.getFullAXTree"))["nodes"]
+    roles = [node["role"]["value"] for node in nodes if not node["ignored"]]
+    assert roles.count("table") == 1
+    assert roles.count("columnheader") == 5
+    assert roles.count("rowheader") == 5
+    assert roles.count("cell") == 5 * 4
+    assert roles.count("radio") == 3
+    # Only the sentence and the state are announced; figures change every second and are not.
+    live = "[...document.querySelectorAll('[aria-live], [role=status]')].map((it) => it.id).join()"
+    assert await tab.ask(live) == "state,lead"
+    assert not any(letter.isdigit() for letter in await tab.ask(HEADLINE))
+
+
+async def test_headers_forbid_what_the_page_does_not_need(address: str) -> None:
+    async with ClientSession() as session:
+        for path in ("", "static/page.js", "static/page.css", "events", "nowhere"):
+            async with session.get(address + path) as answer:
+                policy = answer.headers["Content-Security-Policy"]
+                assert "default-src 'none'" in policy
+                assert "unsafe" not in policy
+                assert "http" not in policy
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
