@@ -29,8 +29,8 @@ def observations(case: Case) -> tuple[Observation, ...]:
     """What the clocks of a case show, at most one a clock; the dimensions are those of `case.opening`.
 
     First reply ends with the first reply, first resolution with the earliest resolve, full resolution with
-    the latest resolve so far. A closed case is not a resolved one, and a reopened one keeps its latest resolve
-    until the next.
+    the latest resolve so far. A closed case is not a resolved one, and a reopened one keeps its latest
+    resolve until the next.
     """
     replied, resolved = case.since_opening(case.replied), case.since_opening(case.resolved)
     ends = ((FIRST_REPLY, replied[:1]), (FIRST_RESOLUTION, resolved[:1]), (FULL_RESOLUTION, resolved[-1:]))

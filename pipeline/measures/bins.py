@@ -1,13 +1,14 @@
 """Duration bins: bin k holds the durations in (2^((k-1)/8), 2^(k/8)] seconds, bin -1000 holds zero.
 
-A value read from a bin is its geometric middle, at most 2^(1/16) - 1 = 4.43 % away from the duration. The
-bin of a duration is found in a table of whole milliseconds and not by a logarithm: the last bit of a logarithm
+A value read from a bin is its geometric middle, at most 2^(1/16) - 1 = 4.43 % away from the duration. The bin
+of a duration is found in a table of whole milliseconds and not by a logarithm: the last bit of a logarithm
 differs between machines, and a duration on an edge (1 s, 2 s, 4 s are common) would then change its cell.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ RELATIVE_ERROR = 2 ** (1 / (2 * PER_DOUBLING)) - 1
 PERCENTS = (50, 90, 95, 99)
 _FIRST_BIN = -79  # one millisecond
 _LAST_BIN = 425  # beyond what an int64 of milliseconds can hold
+_NEGATIVE = "a duration is negative: it has no bin"
 
 
 def _upper_edge_ms(k: int) -> int:
@@ -31,10 +33,9 @@ def _upper_edge_ms(k: int) -> int:
     return math.isqrt(math.isqrt(math.isqrt(eighth_power)))
 
 
-_TOP = np.iinfo(np.int64).max
-_UPPER_MS: Int64s = np.array(
-    [min(_upper_edge_ms(k), _TOP) for k in range(_FIRST_BIN, _LAST_BIN + 1)], np.int64
-)
+_LONGEST_MS = (1 << 63) - 1
+_UPPER_MS = tuple(min(_upper_edge_ms(k), _LONGEST_MS) for k in range(_FIRST_BIN, _LAST_BIN + 1))
+_UPPER_MS_COLUMN: Int64s = np.array(_UPPER_MS, np.int64)
 
 
 def bins_of(milliseconds: Int64s) -> Int32s:
@@ -44,15 +45,16 @@ def bins_of(milliseconds: Int64s) -> Int32s:
         ValueError: a duration is negative; which events can end a clock is for `cases` to say.
     """
     if milliseconds.size and milliseconds.min() < 0:
-        msg = "a duration is negative: it has no bin"
-        raise ValueError(msg)
-    found = np.searchsorted(_UPPER_MS, milliseconds, side="left") + _FIRST_BIN
+        raise ValueError(_NEGATIVE)
+    found = np.searchsorted(_UPPER_MS_COLUMN, milliseconds, side="left") + _FIRST_BIN
     return np.where(milliseconds == 0, ZERO_BIN, found).astype(np.int32)
 
 
 def bin_of(milliseconds: int) -> int:
     """The bin of one duration; raises as `bins_of`."""
-    return int(bins_of(np.array([milliseconds], np.int64))[0])
+    if milliseconds < 0:
+        raise ValueError(_NEGATIVE)
+    return bisect_left(_UPPER_MS, milliseconds) + _FIRST_BIN if milliseconds else ZERO_BIN
 
 
 def upper_edges(bins: Int32s) -> Floats:
@@ -75,19 +77,23 @@ def ranks(n: Int64s, percent: int) -> Int64s:
     return np.maximum(-(-n * percent // 100), 1)
 
 
-def columns_of_ranks(counts: Int64s, wanted: Int64s) -> npt.NDArray[np.intp]:
-    """In which column of its row each wanted rank lies.
+def bins_of_ranks(counts: Int64s, bins: Int32s, wanted: Int64s) -> Int32s:
+    """The bin in which each wanted rank of a histogram lies.
 
     Args:
-        counts: int64[k, width], a histogram a row, bins ascending.
-        wanted: int64[k, m], ranks from 1 to the row's n; beyond it the last column is named.
+        counts: int64[k, width], a histogram a row.
+        bins: int32[width], ascending: the bin of each column.
+        wanted: int64[k, m], ranks from 1 on; for one beyond the row's n the last bin is given.
 
     Returns:
-        intp[k, m].
+        int32[k, m].
     """
-    reached = np.cumsum(counts, axis=1)
+    if not len(bins):
+        return np.full(wanted.shape, ZERO_BIN, np.int32)
+    reached: Int64s = np.cumsum(counts, axis=1)
     places = np.stack([(reached < rank[:, None]).sum(axis=1) for rank in wanted.T], axis=1)
-    return np.minimum(places, counts.shape[1] - 1, dtype=np.intp)
+    found: Int32s = bins[np.minimum(places, len(bins) - 1)]
+    return found
 
 
 def quantile_matrix(counts: Int64s, bins: Int32s, percents: Sequence[int] = PERCENTS) -> Floats:
@@ -104,7 +110,7 @@ def quantile_matrix(counts: Int64s, bins: Int32s, percents: Sequence[int] = PERC
     """
     n = counts.sum(axis=1)
     wanted = np.stack([ranks(n, percent) for percent in percents], axis=1)
-    found = middles(bins[columns_of_ranks(counts, wanted)])
+    found = middles(bins_of_ranks(counts, bins, wanted))
     return np.where(n[:, None] > 0, found, np.nan)
 
 

@@ -1,9 +1,10 @@
-"""The instruments in use: the shipped ones and those of the configuration, with every fault at once."""
+"""The instruments in use: the shipped ones and those of the configuration, with all faults of these."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from pipeline.measures.instruments import (
@@ -13,138 +14,130 @@ from pipeline.measures.instruments import (
     PROMOTERS_FROM,
     SHIPPED,
     TOP_BOXES,
-    Direction,
     Instrument,
 )
 
-MOST_ANSWERS = 101  # 0..100; a series holds a count for each answer
-THRESHOLDS = ("promoters_from", "detractors_to", "satisfied_from", "easy_from")
-KEYS = ("metric", "min", "max", "direction", *THRESHOLDS)
-_NEEDED = MappingProxyType(
-    {"nps": THRESHOLDS[:2], "net": THRESHOLDS[:2], "csat": THRESHOLDS[2:3], "ces": THRESHOLDS[3:]}
-)
+MOST_ANSWERS = 101  # 0..100: a series holds a count for each answer
+_NET = ("promoters_from", "detractors_to")
+_SATISFIED = ("satisfied_from",)
+_EASY = ("easy_from",)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def catalogue(tables: Mapping[str, Mapping[str, object]]) -> tuple[Mapping[str, Instrument], tuple[str, ...]]:
+def catalogue(custom: Iterable[Instrument]) -> tuple[Mapping[str, Instrument], tuple[str, ...]]:
     """The shipped instruments and the custom ones.
 
     Args:
-        tables: `[instruments.NAME]` of the configuration, each with `KEYS`. The thresholds count on the scale
-            turned to high = good, and may be missing where the scale has usual ones.
+        custom: as the configuration has them: metric "nps", "csat", "ces" or "net_<low>_<high>", and the
+            thresholds that are given there, on the scale turned to high = good.
 
     Returns:
-        Every instrument without a fault by name, and all faults as sentences for people.
+        Every instrument without a fault, completed, by name; and all faults as sentences for people.
     """
     found, faults = dict(SHIPPED), list[str]()
-    for name, table in tables.items():
-        wrong = list(_faults(name, table))
-        faults += [f"instruments.{name}: {fault}" for fault in wrong]
+    for given in custom:
+        one = completed(given)
+        wrong = [f"instruments.{one.name}: {fault}" for fault in _faults(one)]
+        faults += wrong
         if not wrong:
-            found[name] = _made(name, table)
+            found[one.name] = one
     return MappingProxyType(found), tuple(faults)
 
 
-def _faults(name: str, table: Mapping[str, object]) -> Iterator[str]:
-    """Everything wrong with one table; of the later steps only what the earlier ones leave a meaning."""
-    if not _NAME.fullmatch(name):
-        yield "a name is lower case letters, digits and _, and begins with a letter"
-    yield from (f'"{key}" is unknown; allowed are {", ".join(KEYS)}' for key in table if key not in KEYS)
-    shape = [*_shape_faults(table)]
-    yield from shape
-    if shape:
-        return
-    thresholds = [*_threshold_faults(table)]
-    yield from thresholds
-    if not thresholds and name in SHIPPED and _made(name, table) != SHIPPED[name]:
-        yield (
-            f"is shipped as {_described(SHIPPED[name])} and cannot become {_described(_made(name, table))}: "
-            "one name is one scale for good; choose another name"
-        )
+def completed(given: Instrument) -> Instrument:
+    """With the usual thresholds of its scale where none are given.
 
-
-def _shape_faults(table: Mapping[str, object]) -> Iterator[str]:
-    if table.get("metric") not in _NEEDED:
-        yield f"metric must be one of {', '.join(_NEEDED)}, not {table.get('metric')!r}"
-    if table.get("direction") not in ("high", "low"):
-        yield (
-            'direction must be "high" or "low": which end of the scale is good '
-            '("high" if the largest answer means very satisfied or very easy)'
-        )
-    low, high = table.get("min"), table.get("max")
-    if not _whole(low) or not _whole(high):
-        yield "min and max must be whole numbers: the smallest and the largest answer"
-    elif not 1 <= _int(high) - _int(low) < MOST_ANSWERS:
-        yield f"min must be below max, and a scale has at most {MOST_ANSWERS} answers, not {low}..{high}"
-
-
-def _threshold_faults(table: Mapping[str, object]) -> Iterator[str]:
-    metric, low, high = str(table["metric"]), _int(table["min"]), _int(table["max"])
-    needed, given = _NEEDED[metric], _thresholds(table)
-    for key in THRESHOLDS:
-        if key in table and key not in needed:
-            yield f"{key} has no meaning for metric {metric}"
-        elif key in needed and key not in given:
-            yield _nps_refused(low, high) if metric == "nps" else f"{key} is missing: {_usual(metric)}"
-            return
-        elif key in needed and not (_whole(given[key]) and low <= _int(given[key]) <= high):
-            yield f"{key} must be an answer on the scale, {low}..{high}, not {given[key]!r}"
-            return
-    if "promoters_from" in given and _int(given["detractors_to"]) >= _int(given["promoters_from"]):
-        yield "detractors_to must be below promoters_from: nobody is both"
-
-
-def _thresholds(table: Mapping[str, object]) -> dict[str, object]:
-    """The thresholds given, and the usual ones of the scale where there are such."""
-    given = {key: table[key] for key in THRESHOLDS if key in table}
-    metric, scale = table["metric"], (_int(table["min"]), _int(table["max"]))
-    if metric == "nps" and scale in NPS_SCALES:
-        return {"promoters_from": PROMOTERS_FROM, "detractors_to": DETRACTORS_TO, **given}
-    if metric == "csat" and scale in TOP_BOXES:
-        return {"satisfied_from": TOP_BOXES[scale], **given}
-    if metric == "ces" and scale in EASY_BOXES:
-        return {"easy_from": EASY_BOXES[scale], **given}
+    An NPS with a mapping of its own is no NPS and gets another metric: its numbers compare with nobody's.
+    """
+    scale = (given.low, given.high)
+    if given.metric == "csat":
+        return replace(given, satisfied_from=_given_or(given.satisfied_from, TOP_BOXES.get(scale)))
+    if given.metric == "ces":
+        return replace(given, easy_from=_given_or(given.easy_from, EASY_BOXES.get(scale)))
+    if given.metric == "nps":
+        return _completed_nps(given, on_its_scale=scale in NPS_SCALES and given.direction == "high")
     return given
 
 
-def _made(name: str, table: Mapping[str, object]) -> Instrument:
-    """The instrument of a table without faults. A net score that is not NPS does not carry its name."""
-    low, high = _int(table["min"]), _int(table["max"])
-    thresholds = {key: _int(value) for key, value in _thresholds(table).items()}
-    direction: Direction = "high" if table["direction"] == "high" else "low"
-    metric = str(table["metric"])
-    if metric in ("nps", "net"):
-        usual = thresholds == {"promoters_from": PROMOTERS_FROM, "detractors_to": DETRACTORS_TO}
-        standard = metric == "nps" and usual and direction == "high" and (low, high) in NPS_SCALES
-        metric = "nps" if standard else f"net_{low}_{high}"
-    return Instrument(name, metric, low, high, direction, **thresholds)
+def _completed_nps(given: Instrument, *, on_its_scale: bool) -> Instrument:
+    usual = (PROMOTERS_FROM, DETRACTORS_TO) if on_its_scale else (None, None)
+    promoters, detractors = map(_given_or, (given.promoters_from, given.detractors_to), usual)
+    mapped = None not in (promoters, detractors)
+    metric = _net_metric(given) if mapped and (promoters, detractors) != usual else given.metric
+    return replace(given, metric=metric, promoters_from=promoters, detractors_to=detractors)
 
 
-def _nps_refused(low: int, high: int) -> str:
+def _given_or(given: int | None, usual: int | None) -> int | None:
+    return usual if given is None else given
+
+
+def _net_metric(one: Instrument) -> str:
+    return f"net_{one.low}_{one.high}"
+
+
+def _faults(one: Instrument) -> Iterator[str]:
+    """Everything wrong with one instrument; of the thresholds only if they can have a meaning."""
+    shape = [*_shape_faults(one)]
+    thresholds = [] if shape else [*_threshold_faults(one)]
+    yield from (*shape, *thresholds)
+    if not shape and not thresholds and one != SHIPPED.get(one.name, one):
+        yield (
+            f"is shipped as {_described(SHIPPED[one.name])} and cannot become {_described(one)}: "
+            "a name stands for one scale for good, so choose another name"
+        )
+
+
+def _shape_faults(one: Instrument) -> Iterator[str]:
+    if not _NAME.fullmatch(one.name):
+        yield "a name is up to 64 lower case letters, digits and _, and begins with a letter"
+    if one.metric not in ("nps", "csat", "ces", _net_metric(one)):
+        yield f'metric must be nps, csat, ces or {_net_metric(one)}, not "{one.metric}"'
+    if not 1 <= one.high - one.low < MOST_ANSWERS:
+        yield f"min must be below max, with at most {MOST_ANSWERS} answers, not {one.low}..{one.high}"
+
+
+def _threshold_faults(one: Instrument) -> Iterator[str]:
+    needed = {"csat": _SATISFIED, "ces": _EASY}.get(one.metric, _NET)
+    for key in (*_NET, *_SATISFIED, *_EASY):
+        value = getattr(one, key)
+        if key not in needed and value is not None:
+            yield f"{key} has no meaning for {one.metric}"
+        elif key in needed and value is not None and not _splits(one, key, value):
+            yield f"{key} = {value} must leave answers of {one.low}..{one.high} on both of its sides"
+    missing = [key for key in needed if getattr(one, key) is None]
+    if missing:
+        yield _nps_refused(one) if one.metric == "nps" else _missing(one, missing)
+    elif needed == _NET and _int(one.detractors_to) >= _int(one.promoters_from):
+        yield "detractors_to must be below promoters_from: nobody is both"
+
+
+def _splits(one: Instrument, key: str, value: int) -> bool:
+    return one.low <= value < one.high if key == "detractors_to" else one.low < value <= one.high
+
+
+def _nps_refused(one: Instrument) -> str:
+    asked = f"{one.low}-{one.high}" + ("" if one.direction == "high" else " with the low end as good")
     return (
-        f"NPS is asked on 0-10 or 1-10, not on {low}-{high}, and no mapping of another scale is agreed: the "
-        "same answers on 1-5 gave +18.5 with 4 and 5 as promoters and -4.0 with 5 alone. For a net score of "
-        f"this scale set promoters_from and detractors_to yourself; it will be called net_{low}_{high}, not NPS"
+        f"NPS is asked on 0-10 or 1-10, where 10 is best, and not on {asked}. No mapping of another scale is "
+        "agreed: the same answers on 1-5 came to +18.5 with 4 and 5 as promoters, and to -4.0 with 5 alone. "
+        "For a net score of this scale set promoters_from and detractors_to; it is then called "
+        f"{_net_metric(one)}, not NPS"
     )
 
 
-def _usual(metric: str) -> str:
-    if metric == "net":
-        return "a net score needs promoters_from and detractors_to"
-    scales = TOP_BOXES if metric == "csat" else EASY_BOXES
-    known = ", ".join(f"{low}-{high}" for low, high in scales)
-    return f"only the scales {known} have usual ones"
+def _missing(one: Instrument, missing: list[str]) -> str:
+    usual = TOP_BOXES if one.metric == "csat" else EASY_BOXES if one.metric == "ces" else ()
+    scales = ", ".join(f"{low}-{high}" for low, high in usual)
+    return f"set {' and '.join(missing)}" + (f": only the scales {scales} have a usual one" if scales else "")
 
 
 def _described(one: Instrument) -> str:
-    given = ", ".join(f"{key} {value}" for key in THRESHOLDS if (value := getattr(one, key)) is not None)
-    return f"{one.metric} {one.low}..{one.high} ({one.direction} is good, {given})"
+    given = [
+        f"{key} {value}" for key in (*_NET, *_SATISFIED, *_EASY) if (value := getattr(one, key)) is not None
+    ]
+    return f"{one.metric} {one.low}..{one.high} ({', '.join([f'{one.direction} is good', *given])})"
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _int(value: object) -> int:
-    assert isinstance(value, int)  # noqa: S101 - checked before, for mypy
+def _int(value: int | None) -> int:
+    assert value is not None  # noqa: S101 - none is missing where this is asked, for mypy
     return value

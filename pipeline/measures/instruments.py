@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 Direction = Literal["high", "low"]
 NPS_SCALES = ((0, 10), (1, 10))
 PROMOTERS_FROM = 9
@@ -59,14 +56,9 @@ class Instrument:
     easy_from: int | None = None
 
     @property
-    def width(self) -> int:
-        """How many answers the scale has."""
-        return self.high - self.low + 1
-
-    @property
-    def bins(self) -> npt.NDArray[np.int32]:
-        """Every answer of the scale, ascending: the columns of its counts."""
-        return np.arange(self.low, self.high + 1, dtype=np.int32)
+    def answers(self) -> range:
+        """Every answer of the scale, ascending: its bins."""
+        return range(self.low, self.high + 1)
 
     def turn(self, score: int) -> int:
         """`score` on the scale turned to high = good; turning twice gives the answer back."""
@@ -74,7 +66,7 @@ class Instrument:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """What the answers count as. Every answer is in exactly one group, so that the groups add up to n."""
+        """What the answers count as. Every answer is in exactly one group, so the groups add up to n."""
         if self.promoters_from is not None and self.detractors_to is not None:
             starts = (self.detractors_to + 1, self.promoters_from)
             return self._split(("detractor", "passive", "promoter"), starts)
@@ -87,7 +79,7 @@ class Instrument:
     def _split(self, names: tuple[str, ...], starts: tuple[int, ...]) -> tuple[Group, ...]:
         firsts = (self.low, *starts)
         lasts = (*(start - 1 for start in starts), self.high)
-        ends = zip(names, firsts, lasts, strict=True)
+        ends = [ends for ends in zip(names, firsts, lasts, strict=True) if ends[1] <= ends[2]]
         return tuple(Group(name, *sorted((self.turn(first), self.turn(last)))) for name, first, last in ends)
 
 

@@ -77,7 +77,7 @@ def score(metric: str, instrument: Instrument | None, histogram: Mapping[int, in
     Raises:
         ValueError: a bin is not on the scale.
     """
-    asked = range(instrument.low, instrument.high + 1) if instrument else ()
+    asked = instrument.answers if instrument else ()
     bins = np.array(sorted({*asked, *(k for k, n in histogram.items() if n)}), np.int32)
     counts = np.array([[histogram.get(int(k), 0) for k in bins]], np.int64)
     return {name: columns.row(0) for name, columns in score_matrix(metric, instrument, counts, bins).items()}
@@ -150,7 +150,7 @@ def _median(counts: Int64s, bins: Int32s) -> ScoreColumns:
     n = _total(counts)
     low, high = intervals.median_ranks(n)
     wanted = np.stack([durations.ranks(n, 50), low, high], axis=1)
-    middle, lower, upper = bins[durations.columns_of_ranks(counts, wanted)].T
+    middle, lower, upper = durations.bins_of_ranks(counts, bins, wanted).T
     return ScoreColumns(
         np.where(n > 0, durations.middles(middle), np.nan),
         np.where(low > 0, durations.lower_edges(lower), np.nan),

@@ -157,6 +157,12 @@ def test_a_resolve_before_the_opening_ends_no_clock():
     assert record(both)["first_resolution_seconds"] == record(both)["full_resolution_seconds"] == 2.0
 
 
+def test_what_came_before_the_opening_is_not_counted():
+    early = [at(400, action) for action in ("replied", "contacted", "reopened")]
+    found = record(life([*early, at(1000, "opened"), at(2000, "resolved")]))
+    assert (found["replies"], found["contacts"], found["reopens"]) == (0, 0, 0)
+
+
 def test_a_resolve_at_the_instant_of_the_opening_takes_no_time():
     assert record(life([at(5, "opened"), at(5, "resolved")]))["first_resolution_seconds"] == 0.0
 

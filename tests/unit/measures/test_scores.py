@@ -85,6 +85,10 @@ def matrix(histograms: list[dict[int, int]], bins: np.ndarray) -> np.ndarray:
     )
 
 
+def scale(one: Instrument) -> np.ndarray:
+    return np.array(one.answers, np.int32)
+
+
 def same(found: Mapping[str, Score], wanted: Mapping[str, Score]) -> None:
     assert found.keys() == wanted.keys()
     for name, (value, lower, upper, n) in wanted.items():
@@ -127,8 +131,8 @@ def test_one_answer_has_a_value_and_for_a_mean_no_interval():
 )
 def test_csat_is_the_share_of_top_boxes(name: str, hits: int):
     one = SHIPPED[name]
-    found = of(name, dict.fromkeys(one.bins.tolist(), 1))["csat"]
-    assert (found.value, found.n) == (hits / one.width, one.width)
+    found = of(name, dict.fromkeys(one.answers, 1))["csat"]
+    assert (found.value, found.n) == (hits / len(one.answers), len(one.answers))
 
 
 def test_nps_on_1_to_10_is_not_shifted():
@@ -151,7 +155,7 @@ def test_scores_are_those_of_plain_python(survey: tuple[Instrument, list[dict[in
 @given(surveys())
 def test_a_row_of_a_matrix_is_scored_as_alone_bit_for_bit(survey: tuple[Instrument, list[dict[int, int]]]):
     one, histograms = survey
-    columns = score_matrix(one.metric, one, matrix(histograms, one.bins), one.bins)
+    columns = score_matrix(one.metric, one, matrix(histograms, scale(one)), scale(one))
     for at, histogram in enumerate(histograms):
         assert {name: column.row(at) for name, column in columns.items()} == score(one.metric, one, histogram)
 
@@ -160,10 +164,10 @@ def test_a_row_of_a_matrix_is_scored_as_alone_bit_for_bit(survey: tuple[Instrume
 def test_fifty_thousand_rows_are_scored_as_alone_bit_for_bit(seed: int):
     random = np.random.default_rng(seed)
     for one in EVERY:
-        counts = random.poisson(random.choice([0.05, 2, 300], size=(50_000, 1)), (50_000, one.width))
-        columns = score_matrix(one.metric, one, counts.astype(np.int64), one.bins)
+        counts = random.poisson(random.choice([0.05, 2, 300], size=(50_000, 1)), (50_000, len(one.answers)))
+        columns = score_matrix(one.metric, one, counts.astype(np.int64), scale(one))
         for at in random.integers(0, 50_000, 40).tolist():
-            alone = score(one.metric, one, dict(zip(one.bins.tolist(), counts[at].tolist(), strict=True)))
+            alone = score(one.metric, one, dict(zip(one.answers, counts[at].tolist(), strict=True)))
             assert {name: column.row(at) for name, column in columns.items()} == alone
 
 
@@ -179,8 +183,8 @@ def test_columns_of_answers_that_nobody_gave_may_be_missing(survey: tuple[Instru
 @given(surveys())
 def test_groups_add_up_to_n(survey: tuple[Instrument, list[dict[int, int]]]):
     one, histograms = survey
-    counts = matrix(histograms, one.bins)
-    groups = group_counts(one, counts, one.bins)
+    counts = matrix(histograms, scale(one))
+    groups = group_counts(one, counts, scale(one))
     np.testing.assert_array_equal(sum(groups.values()), counts.sum(axis=1))
 
 
@@ -218,6 +222,15 @@ def test_resolution_is_the_median_with_order_statistics_around_it():
     assert found.lower is not None and found.upper is not None
     assert found.lower < 40 * 60 <= found.lower * 2 ** (1 / 8)
     assert found.upper / 2 ** (1 / 8) < 61 * 60 <= found.upper
+
+
+def test_every_part_of_a_median_is_read_from_its_bin():
+    found = score("resolution", None, {8: 100})["resolution"]
+    assert found == Score(2 ** (7.5 / 8), 2 ** (7 / 8), 2.0, 100)
+
+
+def test_the_median_of_an_even_number_is_the_lower_of_the_two_in_the_middle():
+    assert score("resolution", None, {0: 50, 80: 50})["resolution"].value == 2 ** (-0.5 / 8)
 
 
 def test_five_resolutions_have_a_median_and_no_interval():
