@@ -25,22 +25,22 @@ CHOSEN = 'window="$window", touchpoint=~"$touchpoint", channel="", segment=""'
 EACH_TOUCHPOINT = 'metric="csat", window="$window", touchpoint!="", channel="", segment=""'
 
 RESPONSES_SQL = """\
-SELECT $__timeInterval(bucket) AS time, toString(touchpoint) AS place, toInt64(sum(n)) AS responses
+SELECT $__timeInterval(bucket) AS time, touchpoint, sum(n) AS responses
 FROM (
     SELECT bucket, touchpoint, n FROM nps WHERE $__timeFilter(bucket)
     UNION ALL SELECT bucket, touchpoint, n FROM csat WHERE $__timeFilter(bucket)
     UNION ALL SELECT bucket, touchpoint, n FROM ces WHERE $__timeFilter(bucket)
 )
 WHERE $__conditionalAll(touchpoint = ${touchpoint:singlequote}, $touchpoint)
-GROUP BY time, place
-ORDER BY time, place"""
+GROUP BY time, touchpoint
+ORDER BY time, touchpoint"""
 
 OUTCOMES_SQL = """\
-SELECT toString(topic) AS source, toString(outcome) AS result, toInt64(sum(n)) AS records
+SELECT topic, outcome, sum(n) AS records
 FROM outcomes
 WHERE day >= toDate($__fromTime) AND day <= toDate($__toTime)
-GROUP BY source, result
-ORDER BY source, records DESC"""
+GROUP BY topic, outcome
+ORDER BY topic, records DESC"""
 
 
 def dashboard() -> models.Dashboard:
@@ -203,7 +203,7 @@ def responses() -> timeseries.Panel:
         described(timeseries.Panel(), "Responses by touchpoint", text, units.Short, clickhouse.SOURCE, HALF)
         .with_target(clickhouse.SQL(RESPONSES_SQL, "timeseries"))
         .interval("1m")  # the views have a row a minute
-        .display_name("${__field.labels.place}")
+        .display_name("${__field.labels.touchpoint}")
         .min(0)
         .decimals(0)
         .draw_style(looks.GraphDrawStyle.BARS)
