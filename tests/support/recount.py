@@ -1,0 +1,194 @@
+"""An independent recount: every record of the inputs, one at a time, with plain dictionaries and fastavro.
+
+It shares nothing with the worker but the definitions of DESIGN A2 and A5.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fastavro
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+SCALES = {
+    "nps_0_10": ("nps", 0, 10),
+    "nps_1_10": ("nps", 1, 10),
+    "csat_1_3": ("csat", 1, 3),
+    "csat_1_4": ("csat", 1, 4),
+    "csat_1_5": ("csat", 1, 5),
+    "csat_1_7": ("csat", 1, 7),
+    "csat_1_10": ("csat", 1, 10),
+    "ces_1_5": ("ces", 1, 5),
+    "ces_1_7": ("ces", 1, 7),
+}
+Cell = tuple[str, str, str, str, str, int, int]  # metric, instrument, touchpoint, channel, segment, minute, bin
+_HOUR_MS = 3_600_000
+_DAY_MS = 86_400_000
+
+
+def _schema(file: str) -> Any:
+    return fastavro.parse_schema(json.loads((SCHEMAS / file).read_text("utf-8")))
+
+
+RESPONSE = _schema("survey_response.avsc")
+IDS = {e["id"]: e["file"] for e in json.loads((SCHEMAS / "registry.json").read_text("utf-8"))["schemas"]}
+
+
+@dataclass
+class Recount:
+    """What must come out of the responses of one topic.
+
+    Attributes:
+        outcomes: (partition, day of kafka_time, outcome) -> records.
+        cells: cell -> responses, none that came to nothing.
+        dead: (partition, offset) of dead letters.
+        read: records.
+    """
+
+    outcomes: Counter[tuple[int, int, str]] = field(default_factory=Counter)
+    cells: Counter[Cell] = field(default_factory=Counter)
+    dead: set[tuple[int, int]] = field(default_factory=set)
+    read: int = 0
+
+
+def ms(at: Any) -> int:
+    """Milliseconds since 1970 of an aware datetime."""
+    return round(at.timestamp() * 1000)
+
+
+def decode(value: bytes | None, file: str, parsed: Any) -> dict[str, Any] | None:
+    """The record, or None if these bytes are not one."""
+    if not value or value[0] != 0 or len(value) < 6 or IDS.get(int.from_bytes(value[1:5])) != file:
+        return None
+    body = io.BytesIO(value[5:])
+    try:
+        record = fastavro.schemaless_reader(body, parsed, None)
+    except Exception:  # noqa: BLE001  fastavro raises whatever the bytes lead it to
+        return None
+    return dict(record) if body.tell() == len(value) - 5 else None  # type: ignore[call-overload, arg-type]
+
+
+def wanted(record: dict[str, Any] | None, kafka_time: int) -> bool:
+    """Not a dead letter."""
+    if record is None or not record["response_id"] or not record["touchpoint"] or not record["channel"]:
+        return False
+    scale = SCALES.get(record["instrument"])
+    if scale is None or not scale[1] <= record["score"] <= scale[2]:
+        return False
+    return ms(record["occurred_at"]) <= kafka_time + _HOUR_MS
+
+
+def recount_partition(result: Recount, partition: int, rows: Iterable[tuple[int, int, bytes | None]], horizon: int) -> None:
+    """Add one partition's (offset, kafka_time, value) rows, in offset order."""
+    known: dict[str, list[Any]] = {}  # id -> until, version, cell
+    watermark = -(10**18)
+    for offset, kafka_time, value in rows:
+        result.read += 1
+        record = decode(value, "survey_response.avsc", RESPONSE)
+        if not wanted(record, kafka_time):
+            result.outcomes[partition, kafka_time // _DAY_MS, "dead_letter"] += 1
+            result.dead.add((partition, offset))
+            continue
+        assert record is not None
+        at, limit = ms(record["occurred_at"]), watermark - horizon
+        watermark = max(watermark, at)
+        result.outcomes[partition, kafka_time // _DAY_MS, _outcome(result.cells, known, record, at, limit)] += 1
+
+
+def _outcome(cells: Counter[Cell], known: dict[str, list[Any]], record: dict[str, Any], at: int, limit: int) -> str:
+    if at < limit:
+        return "late"
+    before = known.get(record["response_id"])
+    if before and before[0] < limit:
+        before = None
+    version = (record["revision"], record["retracted"])
+    if before and version <= before[1]:
+        before[0] = max(before[0], at)
+        return "duplicate" if version == before[1] else "stale"
+    if before and before[2]:
+        cells[before[2]] -= 1
+    cell = None if record["retracted"] else cell_of(record, at)
+    if cell:
+        cells[cell] += 1
+    known[record["response_id"]] = [max(at, before[0]) if before else at, version, cell]
+    return "retracted" if record["retracted"] else "counted"
+
+
+def cell_of(record: dict[str, Any], at: int) -> Cell:
+    """Where a response counts."""
+    name = record["instrument"]
+    dimensions = (record["touchpoint"], record["channel"], record["segment"] or "none")
+    return (SCALES[name][0], name, *dimensions, at // 60_000, record["score"])
+
+
+async def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[int, int, bytes | None]]]:
+    """Partition -> (offset, kafka_time, value) of everything in a topic."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, max_partition_fetch_bytes=8 << 20)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
+        if not places:
+            places = [TopicPartition(topic, p) for p in range(4)]
+        ends = await consumer.end_offsets(places)
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        rows: dict[int, list[tuple[int, int, bytes | None]]] = {tp.partition: [] for tp in places}
+        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+            for tp, records in (await consumer.getmany(timeout_ms=500)).items():
+                rows[tp.partition] += [(r.offset, r.timestamp, r.value) for r in records]
+        return rows
+    finally:
+        await consumer.stop()
+
+
+async def recount_responses(bootstrap: str, topic: str, horizon: int = 7 * _DAY_MS) -> Recount:
+    """Recount everything that stands in a topic of survey responses."""
+    result = Recount()
+    for partition, rows in (await read_topic(bootstrap, topic)).items():
+        recount_partition(result, partition, rows, horizon)
+    result.cells = Counter({cell: n for cell, n in result.cells.items() if n})
+    return result
+
+
+async def published_cells(bootstrap: str, topic: str) -> Counter[Cell]:
+    """What readers of the topic `cells` see: the highest version of each (cell, part), parts added up."""
+    parsed = _schema("cell.avsc")
+    best: dict[tuple[Cell, int], tuple[int, int]] = {}
+    for rows in (await read_topic(bootstrap, topic)).values():
+        for _, _, value in rows:
+            cell = decode(value, "cell.avsc", parsed)
+            assert cell is not None, "the roll wrote something that is no cell"
+            names = (cell["metric"], cell["instrument"], cell["touchpoint"], cell["channel"], cell["segment"])
+            key: Cell = (*names, ms(cell["bucket"]) // 60_000, cell["bin"])
+            old = best.get((key, cell["part"]))
+            assert old is None or old[0] != cell["version"] or old[1] == cell["n"], f"two values of {key}"
+            if old is None or cell["version"] > old[0]:
+                best[key, cell["part"]] = (cell["version"], cell["n"])
+    total: Counter[Cell] = Counter()
+    for (key, _), (_, n) in best.items():
+        total[key] += n
+    return Counter({cell: n for cell, n in total.items() if n})
+
+
+async def published_outcomes(bootstrap: str, topic: str, source: str) -> Counter[tuple[int, int, str]]:
+    """The highest version of each outcome count."""
+    parsed = _schema("outcome.avsc")
+    best: dict[tuple[int, int, str], tuple[int, int]] = {}
+    for rows in (await read_topic(bootstrap, topic)).values():
+        for _, _, value in rows:
+            row = decode(value, "outcome.avsc", parsed)
+            assert row is not None, "the tally wrote something that is no outcome"
+            if row["topic"] != source:
+                continue
+            day = row["day"].toordinal() - 719_163  # days since 1970
+            key = (row["partition"], day, row["outcome"])
+            if key not in best or row["version"] > best[key][0]:
+                best[key] = (row["version"], row["n"])
+    return Counter({key: n for key, (_, n) in best.items()})
