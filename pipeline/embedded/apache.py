@@ -91,7 +91,7 @@ def require_java() -> str:
     if java is None:
         msg = f"Apache Kafka needs Java {JAVA_AT_LEAST} or later: install it (Debian: default-jre-headless)"
         raise FeedbackError(msg)
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     found = re.search(r'version "(\d+)', told)
     if found is not None and int(found[1]) < JAVA_AT_LEAST:
         msg = (
@@ -118,7 +118,7 @@ def fetch(folder: Path = BUILD) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pom.write_text(_pom().read_text())
     command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DoutputDirectory=jars"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         msg = f"Maven could not fetch Apache Kafka; it says:\n{done.stdout[-2000:]}"
         raise FeedbackError(msg)
@@ -130,7 +130,7 @@ def format_storage(java: str, jars: Path, properties: Path) -> None:
     """Prepare the folder that `properties` names (KRaft)."""
     command = [java, "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format"]
     command += ["-t", "feedbackfeedbackfeedbA", "-c", str(properties)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         msg = f"Apache Kafka could not format its storage; it says:\n{done.stdout}{done.stderr}"
         raise FeedbackError(msg)

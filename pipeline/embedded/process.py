@@ -78,7 +78,7 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         launch = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *self._command]
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - our own programs, no shell
+            self._process = subprocess.Popen(
                 launch,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
