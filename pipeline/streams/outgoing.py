@@ -1,0 +1,83 @@
+"""What the roll publishes, as (key, value) pairs: absolute cells and rolling scores."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.events.schemas import schema
+from pipeline.journal.celltable import Cells
+from pipeline.measures.cells import MINUTE_MS, Series
+from pipeline.measures.scoreboard import News
+from pipeline.streams.encode import Texts, encode_many
+
+CELLS, SCORES = "cells", "scores"  # topics, without prefix
+Pair = tuple[bytes, bytes]
+
+
+def cell_pairs(leaves: Sequence[Series], cells: Cells) -> list[Pair]:
+    """One pair a cell. The key names the part as well: a compacted topic must not lose one of two parts."""
+    used, inverse = np.unique(cells.leaf, return_inverse=True)
+    known, at = [leaves[k] for k in used.tolist()], inverse.tolist()
+    values = encode_many(
+        schema("Cell"),
+        {
+            **_dimensions(known, at),
+            "bucket": cells.minute.astype(np.int64) * MINUTE_MS,
+            "bin": cells.bin,
+            "origin": Texts(["live"] * len(known), at),
+            "part": cells.part,
+            "n": cells.n,
+            "total": cells.total / 1000,
+            "version": cells.version,
+        },
+    )
+    names = [_names(leaf) for leaf in known]
+    rows = zip(at, cells.minute.tolist(), cells.bin.tolist(), cells.part.tolist(), values, strict=True)
+    return [
+        (b"%b,%d,%d,%d]" % (names[k], minute, bin_, part), value) for k, minute, bin_, part, value in rows
+    ]
+
+
+def score_pairs(news: News) -> list[Pair]:
+    """One pair a score; a window without answers has no value and n 0."""
+    rows = [
+        (s.series._replace(metric=name), s.window, x) for s in news.standings for name, x in s.scores.items()
+    ]
+    if not rows:
+        return []
+    series, windows, scores = zip(*rows, strict=True)
+    each = list(range(len(rows)))
+    values = encode_many(
+        schema("Score"),
+        {
+            "time": np.full(len(rows), news.at, np.int64),
+            **_dimensions(series, each),
+            "window": Texts(windows, each),
+            "value": _numbers([x.value for x in scores]),
+            "lower": _numbers([x.lower for x in scores]),
+            "upper": _numbers([x.upper for x in scores]),
+            "n": np.array([x.n for x in scores], np.int64),
+        },
+    )
+    keys = [_names(s) + b"," + json.dumps(w).encode() + b"]" for s, w in zip(series, windows, strict=True)]
+    return list(zip(keys, values, strict=True))
+
+
+def _dimensions(series: Sequence[Series], at: list[int]) -> dict[str, Any]:
+    columns = zip(Series._fields, zip(*series, strict=True), strict=True)
+    return {name: Texts(values, at) for name, values in columns}
+
+
+def _names(series: Series) -> bytes:
+    """The beginning of a key: a JSON list that is still open."""
+    return json.dumps(list(series), ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+
+
+def _numbers(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([math.nan if value is None else value for value in values], np.float64)

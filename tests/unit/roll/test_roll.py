@@ -1,0 +1,268 @@
+"""The roll over a log in memory that fails in every way: what readers find in the end is the recount."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from pipeline.config import Settings
+from pipeline.events.records import Records
+from pipeline.events.wire import decode, milliseconds
+from pipeline.journal.deltas import CellChanges, Delta, pack_delta
+from pipeline.journal.journal import JournalBroken
+from pipeline.journal.log import Unknown
+from pipeline.measures.cells import Series, marginals
+from pipeline.measures.instruments import SHIPPED
+from pipeline.measures.scores import score
+from pipeline.streams.roll import Roll
+from tests.support.memory_log import MemoryLog
+
+NOW = 29_000_000 * 60
+WINDOWS = {"1h": 60, "24h": 1440}
+LEAVES = [
+    Series(metric, instrument, touchpoint, channel, segment)
+    for metric, instrument in (("csat", "csat_1_5"), ("ces", "ces_1_7"), ("touchpoints", "order_paid"))
+    for touchpoint in ("checkout", "support")
+    for channel in ("web", "app")
+    for segment in ("none", "gold")
+]
+
+
+@dataclass
+class Told:
+    gaps: list[str] = field(default_factory=list)
+    recoveries: int = 0
+
+    def delta_gap(self, source: str) -> None:
+        self.gaps.append(source)
+
+    def recovery(self, topic: str, seconds: float) -> None:
+        self.recoveries += 1
+
+
+class MemorySender:
+    """Appends to a list; in trouble some of it, all of it or nothing arrives, and nobody knows."""
+
+    def __init__(self, rng: random.Random, trouble: float = 0.0) -> None:
+        self.rng, self.trouble = rng, trouble
+        self.sent: dict[str, list[tuple[bytes, bytes]]] = {"cells": [], "scores": []}
+
+    async def send_many(self, topic, partition, pairs):
+        await asyncio.sleep(0)
+        if self.rng.random() < 0.3 * self.trouble:
+            self.sent[topic] += pairs[: self.rng.randint(0, len(pairs))]
+            raise Unknown("no acknowledgement")
+        self.sent[topic] += pairs
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr("pipeline.streams.patience._LONGEST", 0.001)
+
+
+def settings(windows=tuple(WINDOWS)):
+    return Settings(windows=windows)
+
+
+def changes(rng, source, number):
+    cells = {}
+    for _ in range(rng.randint(0, 6)):
+        leaf = rng.choice(LEAVES)
+        bins = {"csat": 5, "ces": 7, "touchpoints": 0}[leaf.metric]
+        minute = NOW // 60 - rng.choice([0, 0, 3, 59, 61, 1439, 1441, -30])
+        cells[leaf, minute, rng.randint(min(1, bins), bins)] = rng.randint(1, 3)
+    leaves = tuple(dict.fromkeys(leaf for leaf, _, _ in cells))
+    n = np.array(list(cells.values()), np.int64)
+    k = np.array([k for _, _, k in cells], np.int32)
+    return cells, Delta(
+        *source,
+        number,
+        watermark=0,
+        cells=CellChanges(
+            leaves,
+            np.array([leaves.index(leaf) for leaf, _, _ in cells], np.uint32),
+            np.array([minute for _, minute, _ in cells], np.int32),
+            k,
+            n,
+            n * k * 1000,
+        ),
+    )
+
+
+def one_answer():
+    minute, k, n = np.array([NOW // 60], np.int32), np.array([5], np.int32), np.ones(1, np.int64)
+    cells = CellChanges((LEAVES[0],), np.zeros(1, np.uint32), minute, k, n, n * 5000)
+    return pack_delta(Delta("responses", 0, 1, 0, cells))
+
+
+def fill(rng, count):
+    """A deltas partition with redelivery, markers and strangers in it; and the cells it comes to."""
+    log, truth, taken = MemoryLog(rng), Counter(), {}
+    sent = {("responses", 0): [], ("responses", 1): [], ("touchpoints", 0): []}
+    for _ in range(count):
+        source = rng.choice(list(sent))
+        if rng.random() < 0.3 and sent[source]:
+            log.put(pack_delta(rng.choice(sent[source])))
+        elif rng.random() < 0.1:
+            log.put(rng.choice([None, b"", b"garbage", b"FJ" + bytes(12)]))
+        else:
+            number = taken[source] = taken.get(source, 0) + 1
+            cells, delta = changes(rng, source, number)
+            truth.update(cells)
+            sent[source].append(delta)
+            log.put(pack_delta(delta))
+    return log, truth
+
+
+def records(log, start, stop):
+    offsets = [o for o in range(start, min(stop, len(log.values))) if log.values[o] is not None]
+    return Records.of([log.values[o] for o in offsets], offsets, [0] * len(offsets))
+
+
+def read_cells(sent):
+    """What ClickHouse makes of the topic: the highest version of each part, parts added up."""
+    best = {}
+    for key, value in sent:
+        _, cell = decode(value)
+        minute = milliseconds(cell["bucket"]) // 60_000
+        name = (Series(*(cell[f] for f in Series._fields)), minute, cell["bin"])
+        assert json.loads(key) == [*name[0], *name[1:], cell["part"]]
+        assert cell["origin"] == "live"
+        assert cell["total"] == cell["n"] * cell["bin"]
+        version, n = best.get((name, cell["part"]), (-1, 0))
+        assert cell["version"] != version or cell["n"] == n, "two values of one version"
+        best[name, cell["part"]] = max((version, n), (cell["version"], cell["n"]))
+    sums = Counter()
+    for (name, _), (_, n) in best.items():
+        sums[name] += n
+    return sums
+
+
+def last_scores(sent):
+    """The end of the history: (series with the name of the score as metric, window) -> (n, value)."""
+    history = {}
+    for _, value in sent:
+        _, row = decode(value)
+        assert (row["value"] is None) == (row["n"] == 0)
+        history[Series(*(row[f] for f in Series._fields)), row["window"]] = (row["n"], row["value"])
+    return {name: held for name, held in history.items() if held[0]}
+
+
+def standing_scores(truth, now):
+    histograms = {}
+    for (leaf, minute, k), n in truth.items():
+        for window, minutes in WINDOWS.items():
+            if now // 60 - minutes <= minute <= now // 60 and leaf.metric != "touchpoints":
+                for series in marginals(leaf):
+                    if not series.channel and not series.segment:
+                        histogram = histograms.setdefault((series, window), {})
+                        histogram[k] = histogram.get(k, 0) + n
+    return {
+        (series._replace(metric=name), window): (one.n, one.value)
+        for (series, window), histogram in histograms.items()
+        for name, one in score(series.metric, SHIPPED[series.instrument], histogram).items()
+    }
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_two_owners_lost_acknowledgements_and_any_delivery(seed):
+    rng = random.Random(seed)
+    log, truth = fill(rng, 60)
+    end, values = len(log.values), log.values
+    log.values = values[: rng.randint(0, 40)]
+    log.trouble = 1.0
+    told, sender, now = Told(), MemorySender(rng, 1.0), [NOW - 3600.0]
+    rolls = [Roll(settings(), lambda _: log, sender, told, lambda: now[0]) for _ in range(2)]
+
+    async def live(roll):
+        for _ in range(30):
+            what = rng.random()
+            if what < 0.15:
+                roll.forget([7])
+            elif what < 0.3:
+                await roll.recover(7)
+            elif what < 0.6:
+                start = rng.randrange(max(1, len(log.values)))
+                await roll.on_batch(7, records(log, start, start + rng.randint(1, 20)))
+            else:
+                now[0] += rng.choice([0, 0, 1, 20])
+                await roll.tick(int(now[0] * 1000))
+            if rng.random() < 0.3:
+                log.values = values[: min(end, len(log.values) + rng.randint(1, 5))]
+
+    await asyncio.gather(*(live(roll) for roll in rolls))
+    log.values, now[0], sender.trouble = values, NOW + 60, 0.0
+    for roll in rolls:
+        await roll.recover(7)
+        await roll.on_batch(7, records(log, end - 1, end))
+        await roll.on_batch(7, records(log, 0, end))  # redelivered from the beginning
+        now[0] += 60
+        await roll.tick(int(now[0] * 1000))
+        assert roll.drained(7, len(records(log, 0, end)) and int(records(log, 0, end).last) + 1)
+        assert read_cells(sender.sent["cells"]) == +truth
+        expected = standing_scores(truth, now[0])
+        assert last_scores(sender.sent["scores"]) == expected
+        shown = {
+            (Series(*(row[f] for f in Series._fields)), row["window"]): (row["n"], row["value"])
+            for row in roll.scores()
+        }
+        assert shown == expected
+    assert not told.gaps
+    assert told.recoveries >= 2
+
+
+async def test_windows_roll_and_scores_end_without_any_record_and_while_sends_fail():
+    log, now, sender = MemoryLog(), [float(NOW)], MemorySender(random.Random(1))
+    roll = Roll(settings(("1h",)), lambda _: log, sender, Told(), lambda: now[0])
+    log.put(one_answer())
+    await roll.recover(0)
+    await roll.tick(NOW * 1000)
+    assert [row["n"] for row in roll.scores()] == [1, 1]
+    assert len(sender.sent["scores"]) == 2
+    sender.trouble = 10.0
+    now[0] += 3700
+    assert await roll.tick(int(now[0] * 1000)) == 0
+    assert roll.scores() == roll.owned() == []
+    sender.trouble = 0.0
+    assert await roll.tick(int(now[0] * 1000)) == 2
+    assert last_scores(sender.sent["scores"]) == {}
+    assert await roll.tick(int(now[0] * 1000)) == 0
+
+
+async def test_a_restart_ends_scores_that_emptied_meanwhile():
+    log, now, sender = MemoryLog(), [float(NOW)], MemorySender(random.Random(1))
+    log.put(one_answer())
+    for later in (0, 3 * 86_400):
+        now[0] = NOW + later
+        roll = Roll(settings(), lambda _: log, sender, Told(), lambda: now[0])
+        await roll.recover(0)
+        await roll.tick(int(now[0] * 1000))
+        assert bool(last_scores(sender.sent["scores"])) == (later == 0)
+
+
+async def test_a_gap_is_an_alarm_and_never_jumped():
+    rng, log, told, sender = random.Random(5), MemoryLog(), Told(), MemorySender(random.Random(1))
+    roll = Roll(settings(), lambda _: log, sender, told, lambda: NOW)
+    for number in (1, 3):
+        log.put(pack_delta(changes(rng, ("responses", 0), number)[1]))
+    await roll.on_batch(0, records(log, 0, 2))
+    assert told.gaps == ["responses"]
+
+
+async def test_a_log_that_was_cut_stops_the_roll():
+    log = MemoryLog()
+    for number in (1, 2, 3):
+        log.put(pack_delta(changes(random.Random(2), ("responses", 0), number)[1]))
+    await log.truncate(2)
+    roll = Roll(settings(), lambda _: log, MemorySender(random.Random(1)), Told(), lambda: NOW)
+    with pytest.raises(JournalBroken, match="feedback reset"):
+        await roll.recover(0)
+    assert not roll.ready
+    roll.forget([0])
+    assert not roll.partitions
