@@ -16,10 +16,16 @@ _PARTS = ("tally", "roll", "archive")
 def run(
     config: ConfigOption = None,
     only: Annotated[
-        str, typer.Option(help="Do a part of the work: tally, roll, archive, separated by commas.", show_default=False)
+        str,
+        typer.Option(
+            help="Do a part of the work: tally, roll, archive, separated by commas.", show_default=False
+        ),
     ] = "",
     drain: Annotated[
-        bool, typer.Option("--drain", help="End once everything that is in the topics now is processed and stored.")
+        bool,
+        typer.Option(
+            "--drain", help="End once everything that is in the topics now is processed and stored."
+        ),
     ] = False,
 ) -> None:
     """Count events, keep the rolling scores, store the results.
@@ -43,7 +49,7 @@ def run(
 
 
 def _keep_freed_memory() -> None:
-    """glibc gives every large block back to the kernel at once; faulting it in anew costs more than decoding it."""
+    """Glibc gives every large block back to the kernel at once; faulting it in anew costs more than decoding it."""
     import ctypes
 
     try:

@@ -40,7 +40,9 @@ class Casework:
     @property
     def rows(self) -> dict[str, list[Any]]:
         """Rows of the cases that changed."""
-        return {case_id: to_row(case) for case_id, case in self._now.items() if case is not self._before[case_id]}
+        return {
+            case_id: to_row(case) for case_id, case in self._now.items() if case is not self._before[case_id]
+        }
 
     def take(self, case_id: str, event: CaseEvent) -> None:
         """One event, in offset order."""
@@ -62,8 +64,11 @@ class Casework:
     def _count(self, case: Case, n: int) -> None:
         for seen in observations(case):
             opening = case.opening
-            assert opening is not None  # an observation begins with the opening
-            leaf = Series("resolution", seen.clock, opening.touchpoint, opening.channel, opening.segment or NO_SEGMENT)
+            if opening is None:  # an observation begins with the opening; for mypy
+                continue
+            leaf = Series(
+                "resolution", seen.clock, opening.touchpoint, opening.channel, opening.segment or NO_SEGMENT
+            )
             self._changes.add(
                 np.array([self._leaves.number(leaf)]),
                 np.array([seen.at_ms // MINUTE_MS]),
@@ -75,4 +80,6 @@ class Casework:
     def _tell(self, case_id: str, before: Case | None, case: Case) -> None:
         record = resolution(case_id, case)
         if record is not None and (before is None or record != resolution(case_id, before)):
-            self.messages.append(Message(RESOLUTIONS, case_id.encode(), wire.encode(schema("Resolution"), record)))
+            self.messages.append(
+                Message(RESOLUTIONS, case_id.encode(), wire.encode(schema("Resolution"), record))
+            )

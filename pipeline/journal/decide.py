@@ -46,7 +46,9 @@ class _Decider:
         self._horizon = horizon
         self._partitions = partitions
 
-    def _settle(self, state: State, records: Records, batch: Batch, version: Any, series: Any, bins: Any) -> Settled:
+    def _settle(
+        self, state: State, records: Records, batch: Batch, version: Any, series: Any, bins: Any
+    ) -> Settled:
         arrivals = Arrivals(
             batch.a,
             batch.b,
@@ -112,9 +114,11 @@ class DecideResponses(_Decider):
         partitions: of every topic.
     """
 
-    max_records = 20_000
+    max_records = 40_000  # about forty bytes each: far below what a journal record may take
 
-    def __init__(self, topic: str, instruments: Mapping[str, Instrument], horizon: int, partitions: int) -> None:
+    def __init__(
+        self, topic: str, instruments: Mapping[str, Instrument], horizon: int, partitions: int
+    ) -> None:
         super().__init__(topic, horizon, partitions)
         self._metrics = {name: instrument.metric for name, instrument in instruments.items()}
         self._bounds = bounds(instruments)
@@ -124,7 +128,9 @@ class DecideResponses(_Decider):
         batch = decode(records, schema("SurveyResponse"), (*_RESPONSE_COLUMNS, *_VERSION_COLUMNS))
         batch = check_responses(batch, records, self._bounds)
         frame, leaves, changes = batch.frame, Leaves(state), Changes()
-        series = leaves.number_rows(frame.select("instrument", "touchpoint", "channel", "segment"), self._leaf)
+        series = leaves.number_rows(
+            frame.select("instrument", "touchpoint", "channel", "segment"), self._leaf
+        )
         score = frame["score"].to_numpy().astype(np.int64)
         version = frame["revision"].to_numpy().astype(np.int64) * 2 + frame["retracted"].to_numpy()
         settled = self._settle(state, records, batch, version, series, score.astype(np.int32))
@@ -138,7 +144,11 @@ class DecideResponses(_Decider):
     def _leaf(self, row: dict[str, str | None]) -> Series:
         instrument = row["instrument"] or ""
         return Series(
-            self._metrics[instrument], instrument, row["touchpoint"] or "", row["channel"] or "", segment_of(row)
+            self._metrics[instrument],
+            instrument,
+            row["touchpoint"] or "",
+            row["channel"] or "",
+            segment_of(row),
         )
 
 
@@ -175,7 +185,9 @@ class DecideTouchpoints(_Decider):
 
 
 def _action_leaf(row: dict[str, str | None]) -> Series:
-    return Series("touchpoints", row["action"] or "", row["touchpoint"] or "", row["channel"] or "", segment_of(row))
+    return Series(
+        "touchpoints", row["action"] or "", row["touchpoint"] or "", row["channel"] or "", segment_of(row)
+    )
 
 
 def _case_events(batch: Batch, came: Any) -> Iterable[tuple[str, CaseEvent]]:

@@ -121,7 +121,9 @@ def _widened(column: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
 
 
 def _cells(columns: Mapping[str, npt.NDArray[Any]], q: int, series: list[list[str]]) -> CellChanges:
-    wide = {name: columns[f"{q}.{name}"].astype(_CELL_TYPES.get(name, np.int64)) for name in _CELL_COLUMNS}
+    wide: dict[str, Any] = {
+        name: columns[f"{q}.{name}"].astype(_CELL_TYPES.get(name, np.int64)) for name in _CELL_COLUMNS
+    }
     return CellChanges(tuple(Series(*s) for s in series), **wide)
 
 

@@ -78,7 +78,9 @@ def _key(series: Int64s, minute: Int64s, bins: Int64s) -> npt.NDArray[np.int64]:
     return np.unique(rows, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _part(names: list[Series], at: Int64s, minute: Int64s, bins: Int64s, n: Int64s, total: Int64s) -> CellChanges:
+def _part(
+    names: list[Series], at: Int64s, minute: Int64s, bins: Int64s, n: Int64s, total: Int64s
+) -> CellChanges:
     used, place = np.unique(at, return_inverse=True)
     series = tuple(names[k] for k in used.tolist())
     return CellChanges(

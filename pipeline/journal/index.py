@@ -57,7 +57,16 @@ class Ids:
         none = np.full(n, NO_CELL, np.int32)
         zeros = np.zeros(n, np.int32)
         version = np.full(n, -1, np.int64)
-        return Ids(a, b, np.full(n, -1, np.int64), np.full(n, NEVER * 2, np.int64), version, none, zeros, zeros.copy())
+        return Ids(
+            a,
+            b,
+            np.full(n, -1, np.int64),
+            np.full(n, NEVER * 2, np.int64),
+            version,
+            none,
+            zeros,
+            zeros.copy(),
+        )
 
 
 _NAMES = tuple(f.name for f in fields(Ids))

@@ -15,7 +15,6 @@ from pipeline.journal.effect import Effect, pack_effect, unpack_effect
 from pipeline.journal.log import Log, OutOfRange, Unknown
 from pipeline.journal.state import State
 
-
 Run = Callable[..., Awaitable[Any]]
 
 
@@ -87,7 +86,9 @@ class Journal:
             return False
         if offset == self.next:
             await run(self.state.fold, effect)
-            self.next = offset + 1  # last: whoever is interrupted before this reads the record again, and ignores it
+            self.next = (
+                offset + 1
+            )  # last: whoever is interrupted before this reads the record again, and ignores it
             return True
         self.counts.conflicts += 1
         if offset < self.next:

@@ -29,7 +29,9 @@ class Leaves:
     def number(self, leaf: Series) -> int:
         """The number of one leaf."""
         known = self._state.number(leaf)
-        return self._new.setdefault(leaf, len(self._state.leaves) + len(self._new)) if known is None else known
+        return (
+            self._new.setdefault(leaf, len(self._state.leaves) + len(self._new)) if known is None else known
+        )
 
     def leaf(self, number: int) -> Series:
         """The leaf of a number."""

@@ -60,7 +60,12 @@ class Outbox:
 
     def _sends(self, outgoing: Outgoing) -> list[Send]:
         deltas = [
-            Send(DELTAS, q, None, pack_delta(Delta(self._source, self._partition, number, outgoing.watermark, cells)))
+            Send(
+                DELTAS,
+                q,
+                None,
+                pack_delta(Delta(self._source, self._partition, number, outgoing.watermark, cells)),
+            )
             for q, (number, cells) in outgoing.deltas.items()
         ]
         messages = [

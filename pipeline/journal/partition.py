@@ -129,4 +129,6 @@ async def read_records(log: Log, start: int, stop: int) -> Records:
         entries, position = await log.read(position, stop)
         parts.append(entries)
     rows = [row for part in parts for row in part]
-    return Records.of([value for _, value, _ in rows], [offset for offset, _, _ in rows], [time for *_, time in rows])
+    return Records.of(
+        [value for _, value, _ in rows], [offset for offset, _, _ in rows], [time for *_, time in rows]
+    )

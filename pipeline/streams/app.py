@@ -121,7 +121,7 @@ def _agent(app: faust.App, topic: str, handler: Handler, partitions: int) -> Non
 
 
 async def _handle(handler: Handler, event: Any, slots: asyncio.Semaphore) -> None:
-    await _or_die(lambda: handler.on_batch(event.message.partition, event.value), "a batch")
+    await _or_die("a batch", handler.on_batch, event.message.partition, event.value)
     event.ack()
     slots.release()
 
@@ -129,13 +129,14 @@ async def _handle(handler: Handler, event: Any, slots: asyncio.Semaphore) -> Non
 def _follow_assignment(app: faust.App, handlers: Mapping[str, Handler]) -> None:
     tasks: set[asyncio.Task[None]] = set()
 
-    async def assigned(app: Any, assigned: Any, **_: Any) -> None:
+    async def assigned(_: Any, *args: Any, **__: Any) -> None:
         """Recover in the background: awaiting it here would hold up the whole group."""
+        (assigned,) = args
         for topic, handler in handlers.items():
             now = {tp.partition for tp in assigned if tp.topic == topic}
             handler.forget(set(handler.partitions) - now)
             for partition in sorted(now):
-                task = asyncio.create_task(_or_die(lambda h=handler, p=partition: h.recover(p), "recovery"))
+                task = asyncio.create_task(_or_die("recovery", handler.recover, partition))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         log.info("assigned", extra={"partitions": sorted(f"{tp.topic}/{tp.partition}" for tp in assigned)})
@@ -143,10 +144,10 @@ def _follow_assignment(app: faust.App, handlers: Mapping[str, Handler]) -> None:
     app.on_partitions_assigned.connect(assigned, weak=False)
 
 
-async def _or_die(call: Callable[[], Awaitable[Any]], what: str) -> None:
+async def _or_die(what: str, call: Callable[..., Awaitable[Any]], *args: Any) -> None:
     """A failure here is a bug or a broken journal. Die before the acknowledgement, and visibly."""
     try:
-        await call()
+        await call(*args)
     except asyncio.CancelledError:
         raise
     except Exception:

@@ -15,7 +15,7 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from pipeline.events.records import Records
 
 
-class Raw(faust.Schema):
+class Raw(faust.Schema[Any, Any]):
     """Hands key and value through untouched; never raises."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:

@@ -30,7 +30,10 @@ _whole = attrgetter("value", "offset", "timestamp")
 
 _METHODS = (
     (aiokafka_fetcher.FetchResult, ("_update_position", "check_assignment", "has_more", "getall", "getone")),
-    (aiokafka_fetcher.PartitionRecords, ("_consume_aborted_up_to", "_contains_abort_marker", "_unpack_records")),
+    (
+        aiokafka_fetcher.PartitionRecords,
+        ("_consume_aborted_up_to", "_contains_abort_marker", "_unpack_records"),
+    ),
 )
 _FIELDS = (
     "self._records",
@@ -108,7 +111,7 @@ class _Drain:
         parts: list[Records] = []
         room = max_records
         while room is None or room > 0:
-            part = self._next(held, room)
+            part = self._next(self.batches, held, room)
             if part is None:
                 result._update_position()
                 result._partition_records = None
@@ -119,11 +122,10 @@ class _Drain:
             result._update_position()
         return Records.concat(parts) if parts else ()
 
-    def _next(self, held: Any, room: int | None) -> Records | None:
+    def _next(self, batches: Iterator[tuple[Records, int]], held: Any, room: int | None) -> Records | None:
         """The next records, at most `room`; the position moves behind them. None: the response is used up."""
-        assert self.batches is not None
         if self.rest is None:
-            self.rest, self.end = next(self.batches, (None, 0))
+            self.rest, self.end = next(batches, (None, 0))
         if self.rest is None:
             return None
         if room is None or room >= len(self.rest):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
@@ -12,6 +13,8 @@ from aiokafka import TopicPartition
 from pipeline.streams.patience import persist
 
 if TYPE_CHECKING:
+    from pipeline.streams.archive import Archive
+    from pipeline.streams.roll import Roll
     from pipeline.streams.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -39,24 +42,34 @@ class Drain:
         worker = self._worker
         for tp, end in self._inputs.items():
             if tally := worker.tallies.get(tp.topic):
-                while not await persist(lambda t=tally, p=tp.partition, e=end: t.drained(p, e), "drain"):  # type: ignore[misc]
-                    await asyncio.sleep(_LOOK)
+                await _until(partial(persist, tally.drained, "drain", tp.partition, end))
         log.info("drained: processed")
         if worker.roll:
             for tp, end in (await self._ends((worker.topics.deltas,))).items():
-                while not await persist(lambda r=worker.roll, p=tp.partition, e=end: r.drained(p, e), "drain"):  # type: ignore[misc]
-                    await asyncio.sleep(_LOOK)
+                await _until(partial(_rolled, worker.roll, tp.partition, end))
             log.info("drained: published")
         if worker.archive:
-            ends = await self._ends(worker.archive.topics)
-            while any(worker.archive.stored().get(tp, 0) < end for tp, end in ends.items() if end):
-                await asyncio.sleep(_LOOK)
+            await _until(partial(_stored, worker.archive, await self._ends(worker.archive.topics)))
             log.info("drained: stored")
         worker.stop.set()
 
     async def _ends(self, topics: Iterable[str]) -> Ends:
-        places = [
-            TopicPartition(topic, p) for topic in topics for p in range(self._worker.settings.kafka.partitions)
-        ]
-        offsets = [await persist(lambda tp=tp: self._worker.broker.offsets(tp), "end offsets") for tp in places]  # type: ignore[misc]
+        count, broker = self._worker.settings.kafka.partitions, self._worker.broker
+        places = [TopicPartition(topic, p) for topic in topics for p in range(count)]
+        offsets = [await persist(broker.offsets, "end offsets", tp) for tp in places]
         return {tp: end for tp, (_, end) in zip(places, offsets, strict=True)}
+
+
+async def _rolled(roll: Roll, partition: int, end: int) -> bool:
+    await roll.catch(partition)  # offsets without records at the end are never delivered
+    return roll.drained(partition, end)
+
+
+async def _stored(archive: Archive, ends: Ends) -> bool:
+    stored = archive.stored()
+    return all(stored.get(tp, 0) >= end for tp, end in ends.items() if end)
+
+
+async def _until(done: Callable[[], Awaitable[bool]]) -> None:
+    while not await done():  # noqa: ASYNC110  what it waits for lies with the brokers, there is no event
+        await asyncio.sleep(_LOOK)

@@ -1,4 +1,4 @@
-"""`KafkaLog`: one topic partition as the `Log` that the journal and the roll ask for. `KafkaOutputs`: where they send."""
+"""`KafkaLog`: a topic partition as the `Log` of the journal and the roll. `KafkaOutputs`: where they send."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Broker:
     @property
     def producer(self) -> AIOKafkaProducer:
         """The connected producer."""
-        assert self._producer is not None, "Broker.start comes first"
+        if self._producer is None:
+            msg = "Broker.start comes first"
+            raise RuntimeError(msg)
         return self._producer
 
     async def reader(self, tp: TopicPartition) -> AIOKafkaConsumer:
@@ -182,10 +184,17 @@ class KafkaOutputs:
         try:
             while k < len(pairs):
                 batch, start = producer.create_batch(), k
-                while k < len(pairs) and batch.append(key=pairs[k][0], value=pairs[k][1], timestamp=None) is not None:
+                while (
+                    k < len(pairs)
+                    and batch.append(key=pairs[k][0], value=pairs[k][1], timestamp=None) is not None
+                ):
                     k += 1
-                assert k > start, "a record does not fit an empty batch"
-                futures.append(await producer.send_batch(batch, f"{self._prefix}.{topic}", partition=partition))
+                if k == start:
+                    msg = f"a record of {len(pairs[k][1])} bytes does not fit an empty batch"
+                    raise ValueError(msg)
+                futures.append(
+                    await producer.send_batch(batch, f"{self._prefix}.{topic}", partition=partition)
+                )
         except KafkaError as error:
             raise Unknown(str(error)) from error
         await _acknowledged(futures)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -18,16 +18,18 @@ _LONGEST = 5.0
 TROUBLE = (Unknown, OutOfRange, KafkaError, ConnectionError, TimeoutError)
 
 
-async def persist(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """The result of `call`, however long the broker is away. `what` names it in the log."""
+async def persist(call: Callable[..., Awaitable[T]], what: str, *args: Any) -> T:
+    """The result of `call(*args)`, however long the broker is away. `what` names it in the log."""
     attempt = 0
     while True:
         try:
-            result = await call()
+            result = await call(*args)
         except TROUBLE as error:
             pause = min(_LONGEST, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
             if attempt in (0, 5) or attempt % 20 == 19:
-                log.warning("waiting for the broker", extra={"what": what, "error": str(error), "attempt": attempt})
+                log.warning(
+                    "waiting for the broker", extra={"what": what, "error": str(error), "attempt": attempt}
+                )
             attempt += 1
             await asyncio.sleep(pause)
         else:

@@ -15,14 +15,13 @@ from faust.transport.drivers import aiokafka as driver
 from pipeline.events.records import Records
 from pipeline.streams import columnar
 
-
 _faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
 
 
 def transport(app: Any, topics: Collection[str]) -> driver.Transport:
     """The transport for `app.transport`: these topics are fetched in columns."""
 
-    class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust is untyped
+    class Thread(driver.AIOKafkaConsumerThread):
         logger = _faust_log
 
         async def on_start(self) -> None:
@@ -34,14 +33,14 @@ def transport(app: Any, topics: Collection[str]) -> driver.Transport:
         def _new_consumer_thread(self) -> Thread:
             return Thread(self, loop=self.loop, beacon=self.beacon)
 
-    class Transport(driver.Transport):  # type: ignore[misc]  # faust is untyped
+    class Transport(driver.Transport):
         pass
 
     Transport.Consumer = Consumer
     return Transport(app.conf.broker_consumer, app)
 
 
-class SafeConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
+class SafeConsumer(driver.Consumer):
     """Commits the highest acknowledged offset below the first offset of any batch in flight."""
 
     logger = _faust_log

@@ -42,7 +42,7 @@ async def serve(worker: Worker) -> AsyncIterator[None]:
     @routes.get("/scores")
     async def scores(_: web.Request) -> web.Response:
         now = datetime.now(UTC)
-        rows = worker.roll.scores(round(now.timestamp() * 1000)) if worker.roll else []
+        rows = worker.roll.scores() if worker.roll else []
         return web.json_response({"at": now.isoformat(), "ready": worker.ready, "scores": rows})
 
     app = web.Application()
@@ -54,7 +54,7 @@ async def serve(worker: Worker) -> AsyncIterator[None]:
         await web.TCPSite(runner, listen.host, listen.port).start()
     except OSError as error:
         await runner.cleanup()
-        msg = f"cannot serve metrics on {listen.host}:{listen.port} ({error.strerror}): set metrics.listen to a free port"
+        msg = f"cannot serve metrics on {listen} ({error.strerror}): set metrics.listen to a free port"
         raise FeedbackError(msg) from error
     try:
         yield

@@ -24,11 +24,25 @@ OUTCOMES = "outcomes"
 class TallyMetrics(Protocol):
     """What the tally tells Prometheus."""
 
-    def records(self, topic: str, outcome: str, n: int) -> None: ...
-    def dead_letter(self, reason: str, stage: str, n: int) -> None: ...
-    def watermark(self, topic: str, partition: int, seconds: float) -> None: ...
-    def journal_conflict(self, topic: str, n: int) -> None: ...
-    def recovery(self, topic: str, seconds: float) -> None: ...
+    def records(self, topic: str, outcome: str, n: int) -> None:
+        """Records that came to an outcome."""
+        ...
+
+    def dead_letter(self, reason: str, stage: str, n: int) -> None:
+        """Records that cannot be counted."""
+        ...
+
+    def watermark(self, topic: str, partition: int, seconds: float) -> None:
+        """Highest `occurred_at` of a partition, seconds since 1970."""
+        ...
+
+    def journal_conflict(self, topic: str, n: int) -> None:
+        """Times that somebody else had written to a journal of ours."""
+        ...
+
+    def recovery(self, topic: str, seconds: float) -> None:
+        """A partition was recovered in so many seconds."""
+        ...
 
 
 class Owned:
@@ -91,18 +105,16 @@ class Tally:
 
     async def recover(self, partition: int) -> Owned:
         """Own a partition: fold its journal, however long the broker is away."""
-        owned = self._owned.get(partition)
-        if owned is None:
-            owned = self._owned[partition] = Owned(*self._make(partition))
+        owned = self._own(partition)
         async with owned.lock:
+            # also when it was ours before: in between another owner may have died owing what it had accepted
+            owned.ready = False
             await self._recovered(owned)
         return owned
 
     async def on_batch(self, partition: int, records: Records) -> None:
         """Settle a batch; everything in it is in the journal when this returns."""
-        owned = self._owned.get(partition)
-        if owned is None:
-            owned = self._owned[partition] = Owned(*self._make(partition))
+        owned = self._own(partition)
         async with owned.lock:
             await self._recovered(owned)
             await self._apply(owned, records)
@@ -141,6 +153,11 @@ class Tally:
                 values, offsets, times = zip(*((e.value, e.offset, e.time) for e in entries), strict=True)
                 await self._apply(owned, Records.of(values, offsets, times))
 
+    def _own(self, partition: int) -> Owned:
+        if partition not in self._owned:
+            self._owned[partition] = Owned(*self._make(partition))
+        return self._owned[partition]
+
     async def _recovered(self, owned: Owned) -> None:
         if owned.ready:
             return
@@ -165,7 +182,7 @@ class Tally:
 
     async def _apply(self, owned: Owned, records: Records) -> None:
         name = f"{self.topic}/{owned.partition.partition}"
-        for decision in await persist(lambda: owned.partition.apply(records), name):
+        for decision in await persist(owned.partition.apply, name, records):
             self._tell(owned, decision)
         self.work.set()
 

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,7 @@ class Worker:
     @property
     def ready(self) -> bool:
         """Everything that this worker owns has been recovered."""
-        handlers = [*self.tallies.values(), *([self.roll] if self.roll else [])]
+        handlers: list[Tally | Roll] = [*self.tallies.values(), *([self.roll] if self.roll else [])]
         self._assigned |= any(handler.partitions for handler in handlers)
         return self._assigned and all(handler.ready for handler in handlers)
 
@@ -180,7 +180,9 @@ class Worker:
         on_touchpoints = DecideTouchpoints(touchpoints, horizon["touchpoints"], partitions)
         return {
             responses: self._tally("responses", responses, self.topics.journal_responses, on_responses),
-            touchpoints: self._tally("touchpoints", touchpoints, self.topics.journal_touchpoints, on_touchpoints),
+            touchpoints: self._tally(
+                "touchpoints", touchpoints, self.topics.journal_touchpoints, on_touchpoints
+            ),
         }
 
     def _tally(self, source: str, topic: str, journal: str, decide: Decider) -> Tally:
@@ -206,10 +208,7 @@ class Worker:
         def deltas(q: int) -> Log:
             return KafkaLog(self.broker, self.topics.deltas, q)
 
-        settings = self.settings
-        return Roll(
-            self.topics.deltas, deltas, self.outputs, settings.windows, settings.catalogue(), self.metrics
-        )
+        return Roll(self.settings, deltas, self.outputs, self.metrics)
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
@@ -217,10 +216,8 @@ class Worker:
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:
     """Sleep, but wake up to stop."""
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass
 
 
 async def _either(work: asyncio.Event, stop: asyncio.Event, seconds: float) -> None:

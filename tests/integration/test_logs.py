@@ -74,7 +74,9 @@ async def test_a_truncated_offset_is_out_of_range(log: Log) -> None:
     assert [offset for offset, _ in await everything(log, 4, 6)] == [4, 5]
 
 
-async def test_markers_of_transactions_are_passed_over(apache_kafka: str, settings: Callable[..., Settings]) -> None:
+async def test_markers_of_transactions_are_passed_over(
+    apache_kafka: str, settings: Callable[..., Settings]
+) -> None:
     configured = settings(kafka={"bootstrap": apache_kafka})
     topic = f"{configured.kafka.prefix}.responses"
     async with connected(configured) as broker:

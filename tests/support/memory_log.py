@@ -11,7 +11,7 @@ from pipeline.journal.outbox import Send
 
 
 class MemoryLog:
-    """See `journal.log.Log`. With `trouble` > 0 acknowledgements get lost, come late, or name the second of two writes."""
+    """See `journal.log.Log`. With `trouble` acknowledgements get lost, come late, or name the second write."""
 
     def __init__(self, rng: random.Random | None = None, trouble: float = 0.0) -> None:
         self.values: list[bytes | None] = []
@@ -58,7 +58,9 @@ class MemoryLog:
         if not self.start <= start <= len(self.values):
             raise OutOfRange
         end = min(start + self.rng.randint(1, 5), stop, len(self.values))
-        got = [Entry(o, self.values[o], self.times[o]) for o in range(start, end) if self.values[o] is not None]
+        got = [
+            Entry(o, self.values[o], self.times[o]) for o in range(start, end) if self.values[o] is not None
+        ]
         await asyncio.sleep(0)
         return got, end
 

@@ -28,7 +28,9 @@ SCALES = {
     "ces_1_5": ("ces", 1, 5),
     "ces_1_7": ("ces", 1, 7),
 }
-Cell = tuple[str, str, str, str, str, int, int]  # metric, instrument, touchpoint, channel, segment, minute, bin
+Cell = tuple[
+    str, str, str, str, str, int, int
+]  # metric, instrument, touchpoint, channel, segment, minute, bin
 _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
 
@@ -85,7 +87,9 @@ def wanted(record: dict[str, Any] | None, kafka_time: int) -> bool:
     return ms(record["occurred_at"]) <= kafka_time + _HOUR_MS
 
 
-def recount_partition(result: Recount, partition: int, rows: Iterable[tuple[int, int, bytes | None]], horizon: int) -> None:
+def recount_partition(
+    result: Recount, partition: int, rows: Iterable[tuple[int, int, bytes | None]], horizon: int
+) -> None:
     """Add one partition's (offset, kafka_time, value) rows, in offset order."""
     known: dict[str, list[Any]] = {}  # id -> until, version, cell
     watermark = -(10**18)
@@ -99,10 +103,14 @@ def recount_partition(result: Recount, partition: int, rows: Iterable[tuple[int,
         assert record is not None
         at, limit = ms(record["occurred_at"]), watermark - horizon
         watermark = max(watermark, at)
-        result.outcomes[partition, kafka_time // _DAY_MS, _outcome(result.cells, known, record, at, limit)] += 1
+        result.outcomes[
+            partition, kafka_time // _DAY_MS, _outcome(result.cells, known, record, at, limit)
+        ] += 1
 
 
-def _outcome(cells: Counter[Cell], known: dict[str, list[Any]], record: dict[str, Any], at: int, limit: int) -> str:
+def _outcome(
+    cells: Counter[Cell], known: dict[str, list[Any]], record: dict[str, Any], at: int, limit: int
+) -> str:
     if at < limit:
         return "late"
     before = known.get(record["response_id"])

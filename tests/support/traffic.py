@@ -76,14 +76,24 @@ class Traffic:
         rng = self._rng
         good = wire.encode(schema("SurveyResponse"), self._fresh())
         return rng.choice(
-            [b"", None, rng.randbytes(20), good[:-3], good + b"x", good[:5] + rng.randbytes(30), b'{"json": 1}']
+            [
+                b"",
+                None,
+                rng.randbytes(20),
+                good[:-3],
+                good + b"x",
+                good[:5] + rng.randbytes(30),
+                b'{"json": 1}',
+            ]
         )
 
     def _pair(self, record: dict[str, Any]) -> tuple[bytes, bytes]:
         return record["response_id"].encode(), wire.encode(schema("SurveyResponse"), record)
 
 
-async def produce(bootstrap: str, topic: str, traffic: Traffic, n: int, rate: float, partitions: int = 4) -> None:
+async def produce(
+    bootstrap: str, topic: str, traffic: Traffic, n: int, rate: float, partitions: int = 4
+) -> None:
     """Send n records at about `rate` a second; all are acknowledged when this returns."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=5)
     await producer.start()
@@ -91,7 +101,9 @@ async def produce(bootstrap: str, topic: str, traffic: Traffic, n: int, rate: fl
     try:
         for k in range(n):
             key, value = traffic.next()
-            futures.append(await producer.send(topic, value, key=key, partition=partition_of(key, partitions)))
+            futures.append(
+                await producer.send(topic, value, key=key, partition=partition_of(key, partitions))
+            )
             if k % 100 == 0:
                 await asyncio.sleep(max(0.0, k / rate - (time.monotonic() - started)))
         await asyncio.gather(*futures)

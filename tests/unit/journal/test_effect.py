@@ -47,7 +47,17 @@ def effect_of(values: list[int]) -> Effect:
 def test_round_trip(values: list[int]) -> None:
     effect = effect_of(values)
     again = unpack_effect(pack_effect(effect))
-    for name in ("sequence", "last", "time", "watermark", "published", "outcomes", "leaves", "cases", "messages"):
+    for name in (
+        "sequence",
+        "last",
+        "time",
+        "watermark",
+        "published",
+        "outcomes",
+        "leaves",
+        "cases",
+        "messages",
+    ):
         assert getattr(again, name) == getattr(effect, name)
     for name in Ids.__slots__:
         mine, theirs = getattr(effect.ids, name), getattr(again.ids, name)

@@ -16,7 +16,11 @@ def ids_of(rows: dict[tuple[int, int], int]) -> Ids:
     return Ids(a, b, value, value, value, small, small, small)
 
 
-@given(st.lists(st.dictionaries(st.tuples(st.integers(0, 40), st.integers(0, 3)), st.integers(0, 99), max_size=30)))
+@given(
+    st.lists(
+        st.dictionaries(st.tuples(st.integers(0, 40), st.integers(0, 3)), st.integers(0, 99), max_size=30)
+    )
+)
 def test_an_index_is_a_dict(batches: list[dict[tuple[int, int], int]]) -> None:
     index, model = Index(), dict[tuple[int, int], int]()
     for batch in batches:
@@ -33,7 +37,9 @@ def test_an_index_is_a_dict(batches: list[dict[tuple[int, int], int]]) -> None:
 
 def test_it_grows_through_many_ids_of_one_slot() -> None:
     index = Index()
-    a = np.arange(3_000, dtype=np.uint64) << np.uint64(40)  # the low bits, which choose the slot, are all alike
+    a = np.arange(3_000, dtype=np.uint64) << np.uint64(
+        40
+    )  # the low bits, which choose the slot, are all alike
     b = np.arange(3_000, dtype=np.uint64)
     value = np.arange(3_000)
     small = value.astype(np.int32)

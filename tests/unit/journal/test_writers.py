@@ -67,7 +67,13 @@ async def work(seed: int) -> tuple[MemoryLog, MemoryLog, MemoryOutputs]:
 
     def owner() -> SourcePartition:
         return SourcePartition(
-            "responses", 0, 2, journal=Journal(journal, "journal/0"), inputs=inputs, outputs=outputs, decide=Count()
+            "responses",
+            0,
+            2,
+            journal=Journal(journal, "journal/0"),
+            inputs=inputs,
+            outputs=outputs,
+            decide=Count(),
         )
 
     async def turn(worker: SourcePartition) -> None:
