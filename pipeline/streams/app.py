@@ -141,7 +141,7 @@ def _follow_assignment(app: faust.App, handlers: Mapping[str, Handler]) -> None:
                 task.add_done_callback(tasks.discard)
         log.info("assigned", extra={"partitions": sorted(f"{tp.topic}/{tp.partition}" for tp in assigned)})
 
-    app.on_partitions_assigned.connect(assigned, weak=False)
+    app.on_partitions_assigned.connect(assigned, weak=False)  # type: ignore[arg-type]  # wants a keyword it never gives
 
 
 async def _or_die(what: str, call: Callable[..., Awaitable[Any]], *args: Any) -> None:

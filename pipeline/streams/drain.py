@@ -61,7 +61,7 @@ class Drain:
 
 
 async def _rolled(roll: Roll, partition: int, end: int) -> bool:
-    await roll.catch(partition)  # offsets without records at the end are never delivered
+    await roll.recover(partition)  # offsets without records at the end are never delivered
     return roll.drained(partition, end)
 
 

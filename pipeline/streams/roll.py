@@ -101,9 +101,14 @@ class Roll:
             self._owned.pop(p, None)
 
     async def recover(self, partition: int) -> None:
-        """Own a partition: fold its log from the beginning, however long the broker is away."""
+        """Own a partition: fold its log up to its end as of now, however long the broker is away.
+
+        Also when it was ours before: what another owner took in between may never be delivered to us.
+        """
         owned = self._own(partition)
         async with owned.lock:
+            if owned.ready:
+                await self._read_to_the_end(owned)
             await self._recovered(owned)
 
     async def on_batch(self, partition: int, records: Records) -> None:
@@ -163,8 +168,7 @@ class Roll:
         if owned.ready:
             return
         started = time.monotonic()
-        _, end = await persist(owned.deltas.bounds, f"{self.topic}/{owned.partition}")
-        await self._read_on(owned, end)
+        await self._read_to_the_end(owned)
         owned.board.forget_what_was_published()
         owned.ready = True
         seconds = time.monotonic() - started
@@ -179,6 +183,10 @@ class Roll:
                 "seconds": round(seconds, 3),
             },
         )
+
+    async def _read_to_the_end(self, owned: Owned) -> None:
+        _, end = await persist(owned.deltas.bounds, f"{self.topic}/{owned.partition}")
+        await self._read_on(owned, end)
 
     async def _read_on(self, owned: Owned, stop: int) -> None:
         await persist(lambda: self._read(owned, stop), f"{self.topic}/{owned.partition}")
