@@ -1,0 +1,51 @@
+# Everything a person does with this folder. Nothing has to be done by hand before any of these.
+# ARGS reaches the command: make run ARGS="--rate 200", make test ARGS="-k brokers -x".
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+PORT ?= 9092
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run example test check bench kafka lock clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(RUN) ## install what is missing, then start everything on this machine; Ctrl-C ends it
+	@$(VENV)/bin/feedback demo $(ARGS)
+
+example: $(RUN) ## the same with a real log of 890 incidents instead of sample traffic
+	@$(VENV)/bin/feedback demo --replay examples/incident_event_log.csv.gz --map examples/incidents.toml $(ARGS)
+
+test: $(DEV) ## the whole test suite
+	@$(PY) -m pytest $(ARGS)
+
+check: $(DEV) ## linter, formatter and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+bench: $(DEV) ## how fast the worker drains a full topic of Apache Kafka
+	@$(PY) -m bench $(ARGS)
+
+kafka: $(RUN) ## Apache Kafka 4.3 on 127.0.0.1:9092 (PORT=...), from Maven; Ctrl-C ends it
+	@$(PY) -m pipeline.embedded.apache --port $(PORT) $(ARGS)
+
+lock: $(DEV) ## write the locks anew from pyproject.toml
+	@scripts/lock $(VENV)
+
+clean: ## remove the environment and all that was built; data folders stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp a lock: the second `make run` starts at once.
+$(RUN): requirements.lock pyproject.toml scripts/install
+	@scripts/install $(VENV) requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml scripts/install
+	@scripts/install $(VENV) requirements-dev.lock
+	@touch $@ $(RUN)
