@@ -118,7 +118,7 @@ class Rolling:
             self._first = firsts
         self._enter(end)
         self._leave_minutes(firsts)
-        self._settle([first for w, first in enumerate(firsts) if not self._by_hour(w)], firsts)
+        self._settle([first for w, first in enumerate(firsts) if not self._by_hour(w)])
         self._leave_hours(firsts)
 
     def changed(self, window: int, levels: Sequence[int]) -> Int64s:
@@ -170,13 +170,11 @@ class Rolling:
                 self._apply(w, self._minutes.between(self._first[w], first), sign=-1)
                 self._first[w] = first
 
-    def _settle(self, by_minute: list[int], firsts: list[int]) -> None:
-        """Minutes that no window by minutes can let go of any more are summed into hours, or forgotten."""
+    def _settle(self, by_minute: list[int]) -> None:
+        """Minutes that no window by minutes can let go of any more are summed into hours."""
         settled = min(by_minute, default=self._end)
-        kept_from = min((self._first[w] for w in range(len(firsts)) if self._by_hour(w)), default=settled)
         for minute, cells in self._minutes.take(self._settled, settled):
-            if minute >= kept_from:
-                self._hours.add(np.full(len(cells), minute, np.int32), summed(cells))
+            self._hours.add(np.full(len(cells), minute, np.int32), summed(cells))
         self._settled = settled
 
     def _leave_hours(self, firsts: list[int]) -> None:

@@ -17,7 +17,6 @@ from pipeline.measures.windows import Window
 
 FOR_PEOPLE = (OVERALL, TOUCHPOINT)
 _LONG_AGO = -(1 << 62)
-_NO_SCORE = Score(None, None, None, 0)
 _Place = tuple[Rolling, int, int]  # a row of a window
 _Scores = Mapping[str, Score]
 
@@ -147,7 +146,7 @@ class Scoreboard:
         columns = score_columns(sums, self._instruments)
         for k, series in enumerate(sums.series):
             scores = {name: column.row(k) for name, column in columns.items()}
-            yield Standing(series, sums.window, {name: s if s.n else _NO_SCORE for name, s in scores.items()})
+            yield Standing(series, sums.window, scores)
 
     def _open(self) -> Iterator[Rolling]:
         return (book for book in self._books.values() if book is not None)

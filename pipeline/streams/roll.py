@@ -216,8 +216,6 @@ class Roll:
             raise JournalBroken(msg)
 
     def _fold(self, owned: Owned, offset: int, value: bytes | None) -> None:
-        if offset < owned.position:
-            return
         delta = self._unpacked(owned, offset, value)
         if delta is not None:
             self._take(owned, offset, delta)

@@ -84,6 +84,11 @@ def test_any_interleaving_and_redelivery_gives_the_same_cells(case):
             Folded.SEEN if name in seen else Folded.TAKEN
         )
         seen.add(name)
+    opened = {}
+    for offset, one in enumerate(log):
+        for at, minute, k in zip(one.cells.at, one.cells.minute, one.cells.bin, strict=True):
+            opened.setdefault((one.cells.series[at], minute, k), offset * 3)
+    assert {key: part for key, (part, *_) in by_cell(rollup, rollup.cells()).items()} == opened
     expected = {}
     for stream in streams:
         for changes in stream:
@@ -149,10 +154,16 @@ def test_a_gap_is_told_and_changes_nothing():
     assert rollup.cells().n.tolist() == [2]
 
 
-@pytest.mark.parametrize("batch", [1, 700, 5000])
-def test_a_large_table_finds_every_cell_again(batch):
+@pytest.mark.parametrize(
+    ("batch", "count", "slots"), [(1, 2000, 0), (700, 20_000, 0), (5000, 20_000, 0), (9, 500, 3)]
+)
+def test_a_large_table_finds_every_cell_again(monkeypatch, batch, count, slots):
+    if slots:
+        monkeypatch.setattr(
+            "pipeline.journal.celltable._hash", lambda leaf, *_: leaf.astype(np.int64) % slots
+        )
     rng, table, truth = np.random.default_rng(3), CellTable(), {}
-    for offset in range(0, 20_000, batch):
+    for offset in range(0, count, batch):
         keys = {tuple(k) for k in rng.integers([0, -50, -3], [90, 50, 3], (batch, 3)).tolist()}
         leaf, minute, k = (np.array(x, np.int32) for x in zip(*keys, strict=True))
         table.add(offset, leaf, minute, k, np.ones(len(keys), np.int64), leaf.astype(np.int64))

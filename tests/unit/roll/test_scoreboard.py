@@ -140,6 +140,29 @@ def test_an_empty_window_is_news_once_and_never_a_number():
     assert not list(board.standings())
 
 
+def test_news_of_a_series_wait_for_the_next_minute():
+    board = Scoreboard([Window("1h", 3600)], SHIPPED)
+    board.advance(BASE * 60_000)
+    add(board, [(LEAVES[0], BASE, 9, 1)])
+    board.published(board.news())
+    add(board, [(LEAVES[0], BASE, 9, 1)])
+    board.advance(BASE * 60_000 + 59_999)
+    assert not len(board.news())
+    board.advance((BASE + 1) * 60_000)
+    assert [score.n for score in named(board.news().standings).values()] == [2, 2]
+
+
+def test_a_change_that_comes_to_nothing_is_no_news():
+    board = Scoreboard([Window("1h", 3600)], SHIPPED)
+    board.advance(BASE * 60_000)
+    add(board, [(LEAVES[0], BASE, 9, 1)])
+    board.published(board.news())
+    add(board, [(LEAVES[0], BASE, 9, 1)])
+    add(board, [(LEAVES[0], BASE, 9, -1)])
+    board.advance((BASE + 1) * 60_000)
+    assert not len(board.news())
+
+
 def test_what_has_no_score_and_unknown_instruments_have_no_window():
     board = Scoreboard(WINDOWS, SHIPPED)
     board.advance(BASE * 60_000)
