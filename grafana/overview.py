@@ -241,16 +241,16 @@ def outcomes() -> table.Panel:
 
 def pipeline() -> timeseries.Panel:
     """How far behind the stream is, in records and in seconds."""
-    text = "Records waiting, age of the newest event seen, and p99 from emit to /metrics (promised: 2 s)."
+    text = "Records waiting, age of the newest event, p99 from the broker's time of a record to each stage's end."
     waiting = "sum by (topic) (max by (topic, partition) (feedback_consumer_lag_records))"
     age = "time() - max by (topic) (feedback_watermark_timestamp_seconds)"
-    buckets = "sum by (le) (rate(feedback_end_to_end_latency_seconds_bucket[$__rate_interval]))"
+    buckets = "sum by (le, stage) (rate(feedback_end_to_end_latency_seconds_bucket[$__rate_interval]))"
     right = properties(unit=units.Short, decimals=0, custom_axisPlacement="right")
     return (
         described(timeseries.Panel(), "Lag and freshness", text, units.Seconds, PROMETHEUS, THIRD)
         .with_target(line("A", waiting, "{{topic}}: records waiting"))
         .with_target(line("B", age, "{{topic}}: age of the newest event"))
-        .with_target(line("C", f"histogram_quantile(0.99, {buckets})", "emit to /metrics, p99"))
+        .with_target(line("C", f"histogram_quantile(0.99, {buckets})", "{{stage}}, p99"))
         .override_by_query("A", right)
         .min(0)
         .legend(_legend(looks.LegendPlacement.BOTTOM))

@@ -11,6 +11,7 @@ import yaml
 from grafana import overview
 from tests.support import monitoring
 from tests.support.dashboard_queries import load
+from tests.support.metric_names import unknown
 from tests.support.needs import need
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +93,12 @@ def test_the_dashboard_it_points_to_has_the_variables_it_sets() -> None:
         url = urlsplit(re.sub(r"\{\{.*?\}\}", "x", alert["annotations"]["dashboard_url"]))
         assert url.path == f"/d/{overview.UID}"
         assert parse_qs(url.query).keys() <= variables
+
+
+def test_alerts_go_by_what_the_worker_shows() -> None:
+    for alert in alerts():
+        assert unknown(alert["expr"]) == set()
+    assert unknown('max by (plase) (feedback_scores{windw="1h"})') == {"plase", "feedback_scores", "windw"}
 
 
 def test_no_alert_depends_on_which_worker_shows_a_series() -> None:

@@ -15,6 +15,7 @@ from grafana_foundation_sdk.models import units
 from grafana import clickhouse, generate
 from tests.support import dashboard_queries
 from tests.support.dashboard_queries import ALL, load
+from tests.support.metric_names import unknown
 
 UNITS = {value for name, value in vars(units).items() if not name.startswith("_") and isinstance(value, str)}
 Json = dict[str, Any]
@@ -129,6 +130,12 @@ def spoil(board: Json, path: str, value: Any) -> Json:
 )
 def test_the_lint_sees_it(path: str, value: Any) -> None:
     assert len(faults(spoil(load(), path, value))) == 1
+
+
+def test_prometheus_is_asked_for_what_the_worker_shows() -> None:
+    asked = [target["expr"] for panel in load()["panels"] for target in panel["targets"] if "expr" in target]
+    asked += [one["query"] for one in load()["templating"]["list"] if one["type"] == "query"]
+    assert [(expr, unknown(expr)) for expr in asked if unknown(expr)] == []
 
 
 def every(**chosen: str) -> dict[str, dashboard_queries.Query]:
