@@ -28,6 +28,7 @@ HEADERS = {
 }
 RETRY_MS = 1000  # how soon a browser connects again
 
+WATCH = web.AppKey("watch", Watch)
 _HUB = web.AppKey("hub", Hub)
 
 
@@ -36,7 +37,7 @@ def application(sources: Sources, about: Mapping[str, Any]) -> web.Application:
     hub = Hub()
     hub.publish("about", about)
     app = web.Application()
-    app[_HUB] = hub
+    app[_HUB], app[WATCH] = hub, Watch(sources, hub)
     app.router.add_get("/", _index)
     app.router.add_get("/events", _events)
     app.router.add_get("/healthz", _healthz)
@@ -44,8 +45,8 @@ def application(sources: Sources, about: Mapping[str, Any]) -> web.Application:
     app.on_response_prepare.append(_protect)
     app.on_shutdown.append(_close)
 
-    async def watching(_: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(Watch(sources, hub).run())
+    async def watching(app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(app[WATCH].run())
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -12,9 +12,9 @@ _POINT = f"toUnixTimestamp(toStartOfInterval(bucket, INTERVAL {STEP} SECOND))"
 _SINCE = f"bucket >= toStartOfInterval(now(), INTERVAL {STEP} SECOND) - INTERVAL {STEP * (POINTS - 1)} SECOND"
 
 
-def _question(metric: str, view: str, instrument: str, value: str) -> str:
-    return (  # of constants only
-        f"SELECT '{metric}' AS metric, {instrument} AS instrument, touchpoint, "  # noqa: S608
+def _question(metric: str, view: str, value: str) -> str:
+    return (
+        f"SELECT '{metric}' AS metric, instrument, touchpoint, "  # noqa: S608 - made of constants
         f"{_POINT} AS point, {value} AS value FROM {view} WHERE {_SINCE} "
         "GROUP BY GROUPING SETS ((instrument, touchpoint, point), (instrument, point))"
     )
@@ -23,19 +23,21 @@ def _question(metric: str, view: str, instrument: str, value: str) -> str:
 # A point without answers has no row. The overall line has an empty touchpoint.
 QUESTION = " UNION ALL ".join(
     (
-        _question("csat", "csat", "instrument", "sum(satisfied) / sum(n)"),
-        _question("nps", "nps", "instrument", "100 * (sum(promoters) - sum(detractors)) / sum(n)"),
-        _question("ces", "ces", "instrument", "sum(score_sum) / sum(n)"),
-        _question("resolution", "resolution_times", "clock", "sum(seconds_sum) / sum(n)"),
+        _question("csat", "csat", "sum(satisfied) / sum(n)"),
+        _question("nps", "nps", "100 * (sum(promoters) - sum(detractors)) / sum(n)"),
+        _question("ces", "ces", "sum(score_sum) / sum(n)"),
+        _question("resolution", "resolution_times", "sum(seconds_sum) / sum(n)"),
     )
 )
+# Where the last day is empty: when was the last time that anything counted?
+NEWEST = "SELECT toUnixTimestamp(max(bucket)) AS newest FROM cells WHERE metric != 'touchpoints' HAVING count() > 0"
 
 
 def lines(rows: Iterable[Mapping[str, Any]], now: int) -> dict[str, Any]:
     """What the page draws: `start` and `step` in seconds, and each line's values, None where there are none.
 
     Args:
-        rows: metric, instrument, touchpoint, point (seconds since 1970), value.
+        rows: what `QUESTION` gives: metric, instrument, touchpoint, point (seconds since 1970), value.
         now: seconds since 1970; the last point is the one that runs.
     """
     start = now // STEP * STEP - (POINTS - 1) * STEP

@@ -43,12 +43,17 @@ class Sources:
 
 
 class Watch:
-    """Two small loops that publish to the hub."""
+    """Two small loops that publish to the hub.
+
+    Attributes:
+        scored: set once the first scores are on the page.
+    """
 
     def __init__(self, sources: Sources, hub: Hub) -> None:
         self._sources, self._hub = sources, hub
         self._board = Board()
         self._worker = ""
+        self.scored = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -72,6 +77,7 @@ class Watch:
         if changed:
             whole = {"at": answer["at"], "full": True, "rows": list(self._board.rows.values())}
             self._hub.publish("scores", whole, {"at": answer["at"], "full": False, "rows": changed})
+            self.scored.set()
         self._state("live" if answer["ready"] else "catching_up")
 
     def _state(self, worker: str) -> None:
@@ -82,26 +88,30 @@ class Watch:
     async def _trends(self, session: aiohttp.ClientSession) -> None:
         known: dict[str, Any] = {}
         while True:
-            found = await self._ask(session)
-            if found is not None and found != known:
-                known = found
-                self._hub.publish("trends", found)
+            try:
+                found = await self._lines(session)
+                if found != known:
+                    known = found
+                    self._hub.publish("trends", found)
+            except _AWAY as fault:
+                log.debug("the store does not answer", extra={"fault": str(fault)})
             await asyncio.sleep(TRENDS_EVERY if known.get("lines") else TRENDS_RETRY)
 
-    async def _ask(self, session: aiohttp.ClientSession) -> dict[str, Any] | None:
-        """The lines of the last 24 hours; None while the store does not answer."""
-        params = {"database": self._sources.database, "default_format": "JSONEachRow"}
-        question = trends.QUESTION.encode()
-        try:
-            async with session.post(
-                self._sources.store,
-                params=params,
-                data=question,
-                headers=self._sources.login,
-                raise_for_status=True,
-            ) as answer:
-                rows = [json.loads(line) async for line in answer.content if line.strip()]
-            return trends.lines(rows, int(time.time()))
-        except _AWAY as fault:
-            log.debug("the store does not answer", extra={"fault": str(fault)})
-            return None
+    async def _lines(self, session: aiohttp.ClientSession) -> dict[str, Any]:
+        """The lines of the last 24 hours; where there are none, the time of the newest data."""
+        found = trends.lines(await self._ask(session, trends.QUESTION), int(time.time()))
+        if found["lines"]:
+            return found
+        newest = [row["newest"] for row in await self._ask(session, trends.NEWEST)]
+        return {**found, "newest": newest[0] if newest else None}
+
+    async def _ask(self, session: aiohttp.ClientSession, question: str) -> list[dict[str, Any]]:
+        asked = session.post(
+            self._sources.store,
+            params={"database": self._sources.database, "default_format": "JSONEachRow"},
+            data=question.encode(),
+            headers=self._sources.login,
+            raise_for_status=True,
+        )
+        async with asked as answer:
+            return [json.loads(line) async for line in answer.content if line.strip()]

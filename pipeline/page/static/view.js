@@ -134,7 +134,6 @@ export class View {
   show(model, window, [lead, rest]) {
     if (say(find("lead"), lead)) document.title = `${lead.replace(/\.$/, "")} \u00b7 feedback`;
     say(find("rest"), rest);
-    say(find("note"), model.about.note ?? "");
     for (const tile of this.tiles) tile.show(model, window, OVERALL);
     const touchpoints = model.touchpoints(window);
     for (const it of touchpoints) this.#row(it.name).show(model, window, it);

@@ -38,10 +38,12 @@ export function range(metric, row) {
 }
 
 // The one sentence on top (without figures: it is read aloud when it changes), and the figures under it.
-export function headline(touchpoints, overall, window) {
+// `newest` is the time of the newest data (seconds) where the last day is empty.
+export function headline(touchpoints, overall, window, newest) {
   const answered = touchpoints.filter((it) => it.csat.length);
   const troubled = touchpoints.filter((it) => it.gap > 0);
-  if (!overall.length) return [window ? `No responses in the last ${spoken(window)}.` : "Waiting for the first scores.", ""];
+  if (!window) return ["Waiting for the first scores.", ""];
+  if (!overall.length) return [`No responses in the last ${spoken(window)}.`, newest ? older(newest) : ""];
   const n = overall.reduce((sum, row) => sum + row.n, 0);
   const answers = `${count(n)} responses in the last ${spoken(window)}`;
   if (!troubled.length) {
@@ -74,4 +76,10 @@ export function spoken(window) {
   const [, many, unit] = /^(\d+)([smhd])$/.exec(window) ?? [];
   if (!unit) return window;
   return many === "1" ? UNITS[unit] : `${many} ${UNITS[unit]}s`;
+}
+
+// Windows look back from now; history is asked for by its time.
+function older(newest) {
+  const time = new Date((newest + 60) * 1000).toISOString().replace(/:00\.000Z$/, "Z");
+  return `The newest data is from ${time.slice(0, 10)}. To see scores of that time: feedback report --at ${time} --window 30d`;
 }

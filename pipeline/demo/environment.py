@@ -1,0 +1,36 @@
+"""What the demo adds to the configuration. As variables, since the child processes read them too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import Settings
+from pipeline.demo.folder import Folder
+from pipeline.sample import world
+
+
+def asked_for(config: Path | None, data: Path | None, kafka: str | None) -> dict[str, str]:
+    """From the command line."""
+    found = {}
+    if config:
+        found["FEEDBACK_CONFIG"] = str(config.absolute())
+    if data:
+        found["FEEDBACK_WORKER__DATA_DIR"] = str(data.absolute())
+    if kafka:
+        found["FEEDBACK_KAFKA__BOOTSTRAP"] = kafka
+    return found
+
+
+def missing(settings: Settings, *, sample: bool) -> dict[str, str]:
+    """What a demo needs and the configuration does not say: a token, the touchpoints of the sample traffic."""
+    folder = settings.worker.data_dir.absolute()
+    found = {"FEEDBACK_WORKER__DATA_DIR": str(folder)}
+    if not settings.gateway.tokens:
+        found["FEEDBACK_GATEWAY__TOKENS"] = Folder(folder).token()
+    if sample:
+        for place in world.PLACES:
+            if place.name not in settings.touchpoints:
+                name = f"FEEDBACK_TOUCHPOINTS__{place.name.upper()}"
+                found[f"{name}__STAGE"] = place.stage
+                found[f"{name}__CSAT_TARGET"] = str(world.TARGET)
+    return found

@@ -1,0 +1,177 @@
+"""The demo from start to end: what may start beside each other does, and all of it ends together."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from pipeline.config import Settings
+from pipeline.demo import parts
+from pipeline.demo.content import Content
+from pipeline.demo.folder import Folder
+from pipeline.demo.parts import Parts
+from pipeline.demo.say import Say
+from pipeline.embedded.process import Child
+from pipeline.page import server
+from pipeline.streams.setup import ensure
+
+START_SECONDS = 90.0
+PAGE_GRACE = 1.0
+
+
+@dataclass
+class Demo:
+    """One run of `feedback demo`.
+
+    Attributes:
+        settings: with worker.data_dir as the folder of this demo.
+        content: what is sent through the pipeline.
+        say: tells what happens.
+        embedded: start the embedded broker, instead of using the one at kafka.bootstrap.
+        duration: seconds to run once everything works; None until it is told to stop.
+    """
+
+    settings: Settings
+    content: Content
+    say: Say
+    embedded: bool = True
+    duration: float | None = None
+    _parts: Parts = field(default_factory=Parts)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _topics: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Until SIGINT, SIGTERM or the end of the duration; then nothing is left running.
+
+        Raises:
+            FeedbackError: it cannot start, or a part ended by itself.
+        """
+        parts.require_addresses(self.settings, broker=self.embedded)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._told_to_stop)
+        async with self._page() as page:
+            try:
+                await until_one_ends(self._work(page), self._parts.watch(), self._stop.wait())
+            finally:
+                self.say.quiet()
+                self.say.line("Stopping ...")
+                await self._parts.stop()
+
+    async def _work(self, page: web.Application) -> None:
+        await all_of(self._broker_and_worker(), self._store(), self._history(), self._first_scores(page))
+        self._tell_addresses()
+        works = [self.content.live(self._stop), self._stop.wait()]
+        if self.duration is not None:
+            works.append(asyncio.sleep(self.duration))
+        await until_one_ends(*works)
+
+    def _told_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._parts.kill()  # asked twice: at once
+        self._stop.set()
+
+    @asynccontextmanager
+    async def _page(self) -> AsyncIterator[web.Application]:
+        app = server.of(self.settings)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=PAGE_GRACE)
+        await runner.setup()
+        try:
+            listen = self.settings.page.listen
+            async with self.say.step("page") as step:
+                await web.TCPSite(runner, listen.host, listen.port).start()
+                step.detail = f"http://{server.reachable(listen)}"
+            yield app
+        finally:
+            await runner.cleanup()
+
+    async def _broker_and_worker(self) -> None:
+        async with self.say.step("broker") as step:
+            if self.embedded:
+                self._parts.broker = parts.embedded_broker(self.settings)
+                await self._ready("broker", self._parts.broker.start())
+            step.detail = self.settings.kafka.bootstrap
+        await ensure(self.settings)
+        self._topics.set()
+        listen = self.settings.metrics.listen, self.settings.gateway.listen
+        await all_of(self._command("worker", listen[0]), self._command("gateway", listen[1]))
+
+    async def _command(self, name: str, listen: Any) -> None:
+        async with self.say.step(name) as step:
+            folder = Folder(self.settings.worker.data_dir)
+            child = parts.command(name, folder.log(name), listen)
+            child.start()
+            await self._ready(name, child)
+            step.detail = f"http://{server.reachable(listen)}"
+
+    async def _store(self) -> None:
+        async with self.say.step("store") as step:
+            if self.settings.store.folder:
+                self._parts.store = parts.embedded_store(self.settings)
+                await self._ready("store", self._parts.store.start())
+            await asyncio.to_thread(parts.make_tables, self.settings)
+            step.detail = f"http://{self.settings.store.http}"
+
+    async def _ready(self, name: str, child: Child) -> None:
+        self._parts.children[name] = child
+        await asyncio.to_thread(child.wait_ready, START_SECONDS)
+
+    async def _history(self) -> None:
+        await self._topics.wait()
+        await self.content.history()
+
+    async def _first_scores(self, page: web.Application) -> None:
+        if self.content.recent:
+            async with self.say.step("scores") as step:
+                await page[server.WATCH].scored.wait()
+                step.detail = "the first ones are on the page"
+
+    def _tell_addresses(self) -> None:
+        settings = self.settings
+        gateway = f"http://{server.reachable(settings.gateway.listen)}/v1/events"
+        token = settings.gateway.tokens[0].get_secret_value()
+        self.say.line()
+        self.say.table(
+            [
+                ("Page", f"http://{server.reachable(settings.page.listen)}", "open this one"),
+                ("Gateway", gateway, f"token {token}"),
+                ("Kafka", settings.kafka.bootstrap, "for the Python client and any Kafka producer"),
+                ("Metrics", f"http://{server.reachable(settings.metrics.listen)}/metrics", "for Prometheus"),
+                (
+                    "ClickHouse",
+                    f"http://{settings.store.http}",
+                    'or: feedback query "SELECT * FROM csat LIMIT 5"',
+                ),
+                ("Data", str(settings.worker.data_dir), "the next start goes on here; logs are in it too"),
+            ]
+        )
+        self.say.line()
+        self.say.line("Ctrl-C ends everything.")
+        self.say.doing("running")
+
+
+async def until_one_ends(*works: Coroutine[Any, Any, Any]) -> None:
+    """The others are cancelled; a failure is raised."""
+    await _wait(works, asyncio.FIRST_COMPLETED)
+
+
+async def all_of(*works: Coroutine[Any, Any, Any]) -> None:
+    """Until all have ended; the first failure cancels the others and is raised as it is."""
+    await _wait(works, asyncio.FIRST_EXCEPTION)
+
+
+async def _wait(works: tuple[Coroutine[Any, Any, Any], ...], until: str) -> None:
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=until)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
