@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,10 +89,9 @@ def ensure_store(settings: Settings) -> EmbeddedStore | None:
 def answers(host: str, port: int) -> bool:
     """Whether a ClickHouse HTTP interface answers there."""
     connection = http.client.HTTPConnection(host, port, timeout=1.0)
-    with suppress(OSError, http.client.HTTPException):
+    with closing(connection), suppress(OSError, http.client.HTTPException):
         connection.request("GET", "/ping")
         return connection.getresponse().read(4) == b"Ok.\n"
-    connection.close()
     return False
 
 
