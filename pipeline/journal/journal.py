@@ -86,9 +86,8 @@ class Journal:
             return False
         if offset == self.next:
             await run(self.state.fold, effect)
-            self.next = (
-                offset + 1
-            )  # last: whoever is interrupted before this reads the record again, and ignores it
+            # last: whoever is interrupted before this reads the record again, and ignores it
+            self.next = offset + 1
             return True
         self.counts.conflicts += 1
         if offset < self.next:
