@@ -1,0 +1,126 @@
+"""Records of the public topics as rows of the tables that hold them. Whole batches, no Python per record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from pipeline.events.batch import Batch, decode
+from pipeline.events.check import Bounds, check_responses, check_touchpoints
+from pipeline.events.records import Records
+from pipeline.events.schemas import RecordSchema, schema
+from pipeline.streams.topics import Topics
+
+Check = Callable[[Batch, Records], Batch]
+PROGRESS = "progress"
+ARCHIVED = "archive"
+TALLIED = "tally"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A topic and the table of its records.
+
+    Attributes:
+        topic: full name.
+        table: name.
+        schema: of its values.
+        positioned: the table also has kafka_partition, kafka_offset and kafka_time.
+        check: keeps the rows that count; the others are dead letters, which the tally tells of in a topic of their
+            own.
+    """
+
+    topic: str
+    table: str
+    schema: RecordSchema
+    positioned: bool = False
+    check: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What became of the records of one partition.
+
+    Attributes:
+        table: where the rows belong.
+        frame: the rows.
+        skipped: how many records have none.
+    """
+
+    table: str
+    frame: pl.DataFrame
+    skipped: int
+
+
+def sources(topics: Topics, bounds: Bounds) -> tuple[Source, ...]:
+    """Every public topic that has a table; `bounds` are those of the instruments."""
+    return (
+        Source(
+            topics.responses,
+            "responses",
+            schema("SurveyResponse"),
+            positioned=True,
+            check=lambda batch, records: check_responses(batch, records, bounds),
+        ),
+        Source(
+            topics.touchpoints,
+            "touchpoints",
+            schema("TouchpointEvent"),
+            positioned=True,
+            check=check_touchpoints,
+        ),
+        Source(topics.resolutions, "resolutions", schema("Resolution"), positioned=True),
+        Source(topics.dead_letters, "dead_letters", schema("DeadLetter")),
+        Source(topics.outcomes, "outcome_counts", schema("Outcome")),
+        Source(topics.cells, "cells", schema("Cell")),
+        Source(topics.scores, "scores", schema("Score")),
+    )
+
+
+def rows_of(source: Source, partition: int, records: Records) -> Rows:
+    """The rows of `records`, which are of one partition of the source."""
+    batch = decode(records, source.schema)
+    if source.check is not None:
+        batch = source.check(batch, records)
+    frame = _positioned(batch, partition, records) if source.positioned else batch.frame
+    return Rows(source.table, frame, len(records) - len(batch))
+
+
+def _positioned(batch: Batch, partition: int, records: Records) -> pl.DataFrame:
+    return batch.frame.with_columns(
+        pl.lit(partition, pl.Int32).alias("kafka_partition"),
+        pl.Series("kafka_offset", records.offsets[batch.at]),
+        pl.Series("kafka_time", records.times[batch.at]),
+    )
+
+
+def joined(parts: Iterable[Rows]) -> Mapping[str, pl.DataFrame]:
+    """The rows by table."""
+    tables: dict[str, list[pl.DataFrame]] = {}
+    for part in parts:
+        if len(part.frame):
+            tables.setdefault(part.table, []).append(part.frame)
+    return {table: pl.concat(frames) for table, frames in tables.items()}
+
+
+def progress_of(topic: str, partition: int, records: Records) -> pl.DataFrame:
+    """That the archive has come to the end of `records`, as a row of the table `progress`."""
+    return pl.DataFrame(
+        {
+            "stage": [ARCHIVED],
+            "topic": [topic],
+            "partition": [partition],
+            "offset": [records.last],
+            "time": [int(records.times[-1])],
+        }
+    )
+
+
+def tallied(outcomes: pl.DataFrame, time: int) -> pl.DataFrame:
+    """How far the tally has come, told by rows of `outcome_counts` that were written at `time` (milliseconds)."""
+    newest = outcomes.group_by("topic", "partition").agg(pl.col("version").max().alias("offset"))
+    return newest.select(
+        pl.lit(TALLIED).alias("stage"), "topic", "partition", "offset", pl.lit(time, pl.Int64).alias("time")
+    )
