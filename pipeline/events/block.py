@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.events.found import Int64s, Mask
+from pipeline.events.found import Int64s
 from pipeline.events.walk import PADDING
 from pipeline.events.wire import HEADER_SIZE, MAGIC
 
@@ -53,18 +53,11 @@ class Block:
         """How many bytes are beyond ASCII."""
         return int(np.count_nonzero(self.buffer.view(np.int8) < 0))
 
-    def not_utf8(self, opaque: Sequence[tuple[Int64s, Int64s]], skip: Mask) -> Int64s:
-        """The records of which some text is not UTF-8.
-
-        Args:
-            opaque: ranges (start, size) of the buffer that are not text.
-            skip: the records whose text is of no interest.
-        """
+    def not_utf8(self, opaque: Sequence[tuple[Int64s, Int64s]]) -> Int64s:
+        """The records with text that is not UTF-8; `opaque`: ranges (start, size) that are not text."""
         text = self.buffer.copy()
         for start, size in opaque:
             text[_ranges(start, size)] = 0
-        for row in np.flatnonzero(skip).tolist():
-            text[self.start[row] : self.end[row]] = 0
         return np.asarray(list(self._breaks(text.data)), np.int64)
 
     def _breaks(self, text: memoryview) -> Iterator[int]:

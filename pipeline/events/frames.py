@@ -48,12 +48,11 @@ def frame(
     """The `columns` of the `good` records (positions; None for all)."""
     query = _Query(block, good)
     wanted = [query.column(field, found.get(field.name), layout.defaults) for field in columns]
-    # A frame without columns still says how many rows it has.
-    return query.run(wanted) if wanted else pl.DataFrame(height=len(block) if good is None else len(good))
+    return query.run(wanted)
 
 
 class _Query:
-    """All columns of one block in one query: each has its price, and polars shares out the work within one."""
+    """All columns of one block in one query: each has a price, and polars shares out the work within one."""
 
     def __init__(self, block: Block, good: Int64s | None) -> None:
         self._raw = block.values if good is None else [block.values[row] for row in good.tolist()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -31,9 +31,9 @@ class RecordSchema:
     subject: str
     version: int
     schema_id: int
-    avro: dict[str, Any]
-    parsed: dict[str, Any]
-    text: str
+    avro: dict[str, Any] = field(repr=False)
+    parsed: dict[str, Any] = field(repr=False)
+    text: str = field(repr=False)
 
 
 @cache
