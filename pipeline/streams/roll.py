@@ -22,7 +22,7 @@ from pipeline.streams.patience import persist
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
-CELLS_AT_ONCE = 20_000
+CELLS_AT_ONCE = 10_000
 
 
 class Sender(Protocol):

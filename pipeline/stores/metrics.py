@@ -1,0 +1,203 @@
+"""Every metric there is, declared once: code, documentation and dashboard tests go by this list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The type that Prometheus is told."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    UNTYPED = "untyped"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family.
+
+    Attributes:
+        name: as it is scraped (a histogram's samples have the usual suffixes).
+        kind: its type.
+        help: one sentence.
+        labels: their names, in order.
+        unit: base unit: "seconds", "records", "responses", ...; "" for shares, scores and states.
+        buckets: upper bounds of a histogram, without +Inf.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    buckets: tuple[float, ...] = ()
+
+
+_PLACE = ("window", "touchpoint", "channel", "segment")
+_SERIES = ("metric", "instrument", *_PLACE)
+_LATENCY = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+# Windows. Only leaves carry the additive counts, so that sums over them are right; an empty touchpoint, channel
+# or segment of the ready values is the marginal over it. Without responses there is no sample.
+NPS_RESPONSES = Metric(
+    "feedback_nps_window_responses",
+    Kind.GAUGE,
+    "NPS responses in the window, by group.",
+    ("instrument", *_PLACE, "group"),
+    "responses",
+)
+CSAT_RESPONSES = Metric(
+    "feedback_csat_window_responses",
+    Kind.GAUGE,
+    "CSAT responses in the window, by result.",
+    ("instrument", *_PLACE, "result"),
+    "responses",
+)
+CES_RESPONSES = Metric(
+    "feedback_ces_window_responses",
+    Kind.GAUGE,
+    "CES responses in the window.",
+    ("instrument", *_PLACE),
+    "responses",
+)
+CES_SCORE_SUM = Metric(
+    "feedback_ces_window_score_sum",
+    Kind.UNTYPED,  # a gauge, but promtool takes the suffix _sum for a histogram's in everything that has a type
+    "Sum of the CES scores in the window, turned to high = easy.",
+    ("instrument", *_PLACE),
+)
+RESOLUTION_CASES = Metric(
+    "feedback_resolution_window_cases",
+    Kind.GAUGE,  # not a histogram: a case that is reopened leaves it again
+    "Cases of the window whose clock stopped within so many seconds, cumulative.",
+    ("clock", *_PLACE, "within"),
+    "cases",
+)
+RESOLUTION_SECONDS = Metric(
+    "feedback_resolution_window_seconds",
+    Kind.GAUGE,
+    "Resolution time of the cases of the window: p50, p90, p95, p99 or mean.",
+    ("clock", *_PLACE, "stat"),
+    "seconds",
+)
+SCORE = Metric(
+    "feedback_score", Kind.GAUGE, "Rolling score: shares 0 to 1, NPS -100 to 100, CES on its scale.", _SERIES
+)
+SCORE_LOWER = Metric("feedback_score_lower", Kind.GAUGE, "Lower end of the score's 95 % interval.", _SERIES)
+SCORE_UPPER = Metric("feedback_score_upper", Kind.GAUGE, "Upper end of the score's 95 % interval.", _SERIES)
+SCORE_RESPONSES = Metric(
+    "feedback_score_responses", Kind.GAUGE, "Responses that the score is made of.", _SERIES, "responses"
+)
+SCORE_TARGET = Metric(
+    "feedback_score_target", Kind.GAUGE, "What the score should reach.", ("metric", "touchpoint")
+)
+FOLDED_SERIES = Metric(
+    "feedback_folded_series",
+    Kind.GAUGE,
+    "Series beyond metrics.max_series, shown together as __other__.",
+    unit="series",
+)
+
+# The pipeline itself.
+RECORDS = Metric(
+    "feedback_records_total", Kind.COUNTER, "Records settled, by outcome.", ("topic", "outcome"), "records"
+)
+MISPLACED = Metric(
+    "feedback_misplaced_records_total",
+    Kind.COUNTER,
+    "Records in another partition than their key says: their duplicates are not seen.",
+    ("topic",),
+    "records",
+)
+DEAD_LETTERS = Metric(
+    "feedback_dead_letters_total", Kind.COUNTER, "Records that cannot count.", ("reason", "stage"), "records"
+)
+LAG = Metric(
+    "feedback_consumer_lag_records",
+    Kind.GAUGE,
+    "Records in the topic that are not settled yet.",
+    ("topic", "partition"),
+    "records",
+)
+WATERMARK = Metric(
+    "feedback_watermark_timestamp_seconds",
+    Kind.GAUGE,
+    "Highest event time of the records of a partition so far.",
+    ("topic", "partition"),
+    "seconds",
+)
+LATENCY = Metric(
+    "feedback_end_to_end_latency_seconds",
+    Kind.HISTOGRAM,
+    "From the broker's time of a record to the end of a stage.",
+    ("stage",),
+    "seconds",
+    _LATENCY,
+)
+SINK_ROWS = Metric("feedback_sink_rows_total", Kind.COUNTER, "Rows stored.", ("table",), "rows")
+SINK_FLUSH = Metric(
+    "feedback_sink_flush_seconds",
+    Kind.HISTOGRAM,
+    "Time to store one batch.",
+    ("table",),
+    "seconds",
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+SINK_RETRIES = Metric(
+    "feedback_sink_retries_total", Kind.COUNTER, "Batches tried again, by error code.", ("code",)
+)
+STORE_UP = Metric("feedback_store_up", Kind.GAUGE, "1 while the store takes rows, else 0.")
+JOURNAL_CONFLICTS = Metric(
+    "feedback_journal_conflicts_total",
+    Kind.COUNTER,
+    "Journal records that landed behind somebody else's and did not count.",
+    ("topic",),
+)
+DELTA_GAPS = Metric(
+    "feedback_delta_gaps_total",
+    Kind.COUNTER,
+    "Deltas whose predecessor never came: counts are missing, look at once.",
+    ("source",),
+)
+RECOVERY = Metric(
+    "feedback_recovery_seconds",
+    Kind.GAUGE,
+    "How long the latest recovery of a partition took.",
+    ("topic",),
+    "seconds",
+)
+WORKER_READY = Metric(
+    "feedback_worker_ready", Kind.GAUGE, "1 once everything this worker owns is recovered, else 0."
+)
+
+ALL = (
+    NPS_RESPONSES,
+    CSAT_RESPONSES,
+    CES_RESPONSES,
+    CES_SCORE_SUM,
+    RESOLUTION_CASES,
+    RESOLUTION_SECONDS,
+    SCORE,
+    SCORE_LOWER,
+    SCORE_UPPER,
+    SCORE_RESPONSES,
+    SCORE_TARGET,
+    FOLDED_SERIES,
+    RECORDS,
+    MISPLACED,
+    DEAD_LETTERS,
+    LAG,
+    WATERMARK,
+    LATENCY,
+    SINK_ROWS,
+    SINK_FLUSH,
+    SINK_RETRIES,
+    STORE_UP,
+    JOURNAL_CONFLICTS,
+    DELTA_GAPS,
+    RECOVERY,
+    WORKER_READY,
+)

@@ -1,0 +1,180 @@
+"""`Metrics`: what one worker tells Prometheus. Passed around; there is no global registry."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+
+from pipeline.measures.instruments import Instrument
+from pipeline.measures.rolling import WindowSums
+from pipeline.stores import metrics
+from pipeline.stores.cap import Cap
+from pipeline.stores.metrics import Metric
+from pipeline.stores.window_samples import WindowSamples, heading
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+
+
+class Metrics:
+    """Pipeline metrics, and the exposition of them and of window sums.
+
+    Args:
+        instruments: the ones in use, by name.
+        targets: CSAT that touchpoints should reach, where it is not the default.
+        max_series: how many series of windows are shown; the others are shown as __other__.
+    """
+
+    def __init__(
+        self, instruments: Mapping[str, Instrument], targets: Mapping[str, float], max_series: int
+    ) -> None:
+        # a gauge beside each counter, which nothing reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types, in a typed library
+        self._registry = CollectorRegistry()
+        self._counters: dict[Metric, Counter] = {}
+        self._gauges: dict[Metric, Gauge] = {}
+        self._histograms = {metric: Histogram(metric) for metric in (metrics.LATENCY, metrics.SINK_FLUSH)}
+        for histogram in self._histograms.values():
+            self._registry.register(histogram)
+        self._instruments, self._targets = instruments, targets
+        self._cap, self._one_scrape = Cap(max_series), Lock()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Metrics:
+        """With the instruments, targets and cap of the configuration."""
+        targets = {
+            name: touchpoint.csat_target
+            for name, touchpoint in settings.touchpoints.items()
+            if touchpoint.csat_target is not None
+        }
+        return cls(settings.catalogue(), targets, settings.metrics.max_series)
+
+    def exposition(self, windows: Sequence[WindowSums] = ()) -> bytes:
+        """Everything as Prometheus reads it; may run in a thread.
+
+        Args:
+            windows: what stands in the windows that this worker owns (`Roll.owned`). What it does not own any
+                more is not in it, so that nothing stays behind after a rebalance.
+        """
+        with self._one_scrape:
+            shown, folded = self._cap.fold(windows)
+        samples = WindowSamples(self._instruments, self._targets)
+        for sums in shown:
+            samples.add(sums)
+        count = f"{heading(metrics.FOLDED_SERIES)}{metrics.FOLDED_SERIES.name} {folded}\n"
+        return generate_latest(self._registry) + (samples.text() + count).encode()
+
+    def records(self, topic: str, outcome: str, n: int) -> None:
+        """So many records of an input topic were settled."""
+        self._add(metrics.RECORDS, n, topic, outcome)
+
+    def misplaced(self, topic: str, n: int) -> None:
+        """So many records stood in another partition than their key says."""
+        self._add(metrics.MISPLACED, n, topic)
+
+    def dead_letter(self, reason: str, stage: str, n: int) -> None:
+        """So many records cannot count."""
+        self._add(metrics.DEAD_LETTERS, n, reason, stage)
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        """So many records of a partition are not settled yet."""
+        self._set(metrics.LAG, records, topic, str(partition))
+
+    def watermark(self, topic: str, partition: int, seconds: float) -> None:
+        """Highest event time of a partition, seconds since 1970."""
+        self._set(metrics.WATERMARK, seconds, topic, str(partition))
+
+    def forget(self, topic: str, partitions: Collection[int]) -> None:
+        """These partitions are somebody else's now: no lag or watermark of ours may stand still here."""
+        for metric in (metrics.LAG, metrics.WATERMARK):
+            for partition in partitions:
+                if metric in self._gauges:
+                    self._gauges[metric].remove_by_labels({"topic": topic, "partition": str(partition)})
+
+    def latency(self, stage: str, seconds: npt.ArrayLike) -> None:
+        """How long records took from the broker's time to the end of a stage; one number or many."""
+        self._histograms[metrics.LATENCY].observe(seconds, stage)
+
+    def sink_rows(self, table: str, n: int) -> None:
+        """So many rows were stored."""
+        self._add(metrics.SINK_ROWS, n, table)
+
+    def sink_flush(self, table: str, seconds: float) -> None:
+        """One batch was stored."""
+        self._histograms[metrics.SINK_FLUSH].observe(seconds, table)
+
+    def sink_retry(self, code: str) -> None:
+        """A batch has to be tried again; `code` is bounded (an error code of the store, or "connection")."""
+        self._add(metrics.SINK_RETRIES, 1, code)
+
+    def store_up(self, *, up: bool) -> None:
+        """The store takes rows, or does not."""
+        self._set(metrics.STORE_UP, up)
+
+    def journal_conflict(self, topic: str, n: int) -> None:
+        """So many journal records landed behind somebody else's."""
+        self._add(metrics.JOURNAL_CONFLICTS, n, topic)
+
+    def delta_gap(self, source: str) -> None:
+        """A delta came whose predecessor never did."""
+        self._add(metrics.DELTA_GAPS, 1, source)
+
+    def recovery(self, topic: str, seconds: float) -> None:
+        """A partition was recovered."""
+        self._set(metrics.RECOVERY, seconds, topic)
+
+    def worker_ready(self, *, ready: bool) -> None:
+        """Everything that this worker owns is recovered, or not."""
+        self._set(metrics.WORKER_READY, ready)
+
+    def _add(self, metric: Metric, n: float, *labels: str) -> None:
+        # made at first use: a worker without an archive must not say that nothing was stored
+        counter = self._counters.get(metric)
+        if counter is None:
+            name = metric.name.removesuffix("_total")
+            counter = self._counters[metric] = Counter(
+                name, metric.help, metric.labels, registry=self._registry
+            )
+        (counter.labels(*labels) if labels else counter).inc(n)
+
+    def _set(self, metric: Metric, value: float, *labels: str) -> None:
+        gauge = self._gauges.get(metric)
+        if gauge is None:
+            gauge = Gauge(metric.name, metric.help, metric.labels, registry=self._registry)
+            self._gauges[metric] = gauge
+        (gauge.labels(*labels) if labels else gauge).set(value)
+
+
+class Histogram:
+    """A histogram with one label that takes whole columns: the library's takes a microsecond an observation."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._bounds = np.array(metric.buckets)
+        self._counts: dict[str, npt.NDArray[np.int64]] = {}
+        self._sums: dict[str, float] = {}
+
+    def observe(self, values: npt.ArrayLike, label: str) -> None:
+        """One number or many."""
+        column = np.atleast_1d(np.asarray(values, np.float64))
+        found = np.bincount(np.searchsorted(self._bounds, column), minlength=len(self._bounds) + 1)
+        self._sums[label] = self._sums.get(label, 0.0) + float(column.sum())
+        self._counts[label] = self._counts.get(label, 0) + found
+
+    def collect(self) -> Iterator[Any]:
+        """For the registry."""
+        metric = self._metric
+        family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        bounds = [*map(str, metric.buckets), "+Inf"]
+        for label, counts in list(self._counts.items()):
+            family.add_metric(
+                [label], list(zip(bounds, np.cumsum(counts).tolist(), strict=True)), self._sums[label]
+            )
+        if family.samples:
+            yield family

@@ -1,0 +1,233 @@
+"""What Prometheus is shown: declared names and labels only, right sums, nothing where nobody answered."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline.config import Settings
+from pipeline.measures.bins import bins_of
+from pipeline.measures.cells import Series
+from pipeline.measures.instruments import SHIPPED
+from pipeline.measures.rolling import LEAF
+from pipeline.measures.scoreboard import Scoreboard
+from pipeline.measures.scores import score
+from pipeline.measures.windows import parse
+from pipeline.stores import metrics
+from pipeline.stores.cap import OTHER
+from pipeline.stores.prometheus import Metrics
+from tests.support.needs import need
+
+NOW = 29_000_000
+NAMES = {metric.name: metric for metric in metrics.ALL}
+
+
+def leaf(metric, instrument, touchpoint="checkout", channel="web", segment="none"):
+    return Series(metric, instrument, touchpoint, channel, segment)
+
+
+def board_of(*rows):
+    """A scoreboard with (leaf, bin, n) in the running minute."""
+    board = Scoreboard([parse("1h"), parse("24h")], SHIPPED)
+    board.advance(NOW * 60_000)
+    for series, k, n in rows:
+        one = np.array([n], np.int64)
+        minute = np.array([NOW], np.int32)
+        board.add([series], np.zeros(1, np.uint32), minute, np.array([k], np.int32), one, one * k * 1000)
+    return board
+
+
+def shown(text):
+    """Sample name -> [(labels, value)], every family checked against its declaration."""
+    samples = defaultdict(list)
+    for family in text_string_to_metric_families(text.decode()):
+        name = family.name + ("_total" if family.type == "counter" else "")
+        declared = NAMES[name]
+        assert family.type == {"untyped": "unknown"}.get(declared.kind, declared.kind)
+        assert family.documentation == declared.help
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == set(declared.labels), name
+            assert sample.value == sample.value
+            samples[sample.name].append((sample.labels, sample.value))
+    return samples
+
+
+def value(samples, name, **labels):
+    found = [number for held, number in samples[name] if labels.items() <= held.items()]
+    assert len(found) == 1, (name, labels, found)
+    return found[0]
+
+
+EVERYTHING = [
+    *((leaf("nps", "nps_0_10", channel=c), k, 3) for c in ("web", "app") for k in (0, 7, 10)),
+    *((leaf("csat", "csat_1_5", touchpoint=t), k, 9 - k) for t in ("checkout", "support") for k in (1, 4, 5)),
+    *((leaf("ces", "ces_1_7_hard"), k, 2) for k in (2, 2, 7)),
+    *(
+        (leaf("resolution", "full_resolution"), int(bins_of(np.array([s * 1000]))[0]), 1)
+        for s in (0, 50, 3000, 10**7)
+    ),
+]
+
+
+def full():
+    made = Metrics(SHIPPED, {"support": 0.9}, 1000)
+    made.records("feedback.responses", "counted", 5)
+    made.misplaced("feedback.responses", 1)
+    made.dead_letter("malformed", "decode", 2)
+    made.lag("feedback.responses", 3, 17)
+    made.watermark("feedback.responses", 3, 1.75e9)
+    made.latency("tally", np.array([0.01, 0.05, 0.7, 400.0]))
+    made.latency("tally", 0.2)
+    made.sink_rows("responses", 1000)
+    made.sink_flush("responses", 0.02)
+    made.sink_retry("241")
+    made.store_up(up=True)
+    made.journal_conflict("feedback.responses", 0)
+    made.delta_gap("responses")
+    made.recovery("feedback.deltas", 1.5)
+    made.worker_ready(ready=True)
+    return made, made.exposition(list(board_of(*EVERYTHING).sums()))
+
+
+def test_everything_declared_is_filled_and_nothing_else():
+    samples = shown(full()[1])
+    histograms = {m.name for m in metrics.ALL if m.kind is metrics.Kind.HISTOGRAM}
+    plain = {name for name in samples if name.removesuffix("_bucket") == name} - {
+        f"{name}{end}" for name in histograms for end in ("_sum", "_count")
+    }
+    assert plain | histograms == NAMES.keys()
+    assert value(samples, "feedback_records_total", outcome="counted") == 5
+    assert value(samples, "feedback_store_up") == 1
+    buckets = {held["le"]: n for held, n in samples["feedback_end_to_end_latency_seconds_bucket"]}
+    assert (buckets["0.05"], buckets["0.25"], buckets["1.0"], buckets["300.0"], buckets["+Inf"]) == (
+        2,
+        3,
+        4,
+        4,
+        5,
+    )
+    assert value(samples, "feedback_end_to_end_latency_seconds_sum", stage="tally") == pytest.approx(400.96)
+    assert value(samples, "feedback_end_to_end_latency_seconds_count", stage="tally") == 5
+
+
+def test_promtool_has_nothing_to_say():
+    if shutil.which("promtool") is None:
+        need("promtool is missing: apt-get install prometheus")
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=full()[1], capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_window_counts_and_scores():
+    samples = shown(full()[1])
+    here = {"window": "1h", "touchpoint": "checkout", "channel": "web", "segment": "none"}
+    assert value(samples, "feedback_nps_window_responses", group="promoter", **here) == 3
+    assert value(samples, "feedback_csat_window_responses", result="satisfied", **here) == 9
+    assert value(samples, "feedback_csat_window_responses", result="dissatisfied", **here) == 8
+    assert value(samples, "feedback_ces_window_responses", **here) == 6
+    assert value(samples, "feedback_ces_window_score_sum", **here) == 4 * 6 + 2 * 1
+    overall = {"window": "1h", "touchpoint": "", "channel": "", "segment": ""}
+    assert value(samples, "feedback_score", metric="ces", **overall) == pytest.approx(26 / 6)
+    expected = score("csat", SHIPPED["csat_1_5"], {1: 16, 4: 10, 5: 8})["csat"]
+    assert value(samples, "feedback_score", metric="csat", **overall) == expected.value
+    assert value(samples, "feedback_score_lower", metric="csat", **overall) == expected.lower
+    assert value(samples, "feedback_score_upper", metric="csat", **overall) == expected.upper
+    assert value(samples, "feedback_score_responses", metric="csat", **overall) == 34
+    for name in ("nps", "csat", "ces"):
+        counts = [n for held, n in samples[f"feedback_{name}_window_responses"] if held["window"] == "24h"]
+        assert sum(counts) == value(
+            samples, "feedback_score_responses", metric=name, **overall | {"window": "24h"}
+        )
+    assert {held["touchpoint"]: n for held, n in samples["feedback_score_target"]} == {
+        "checkout": 0.8,
+        "support": 0.9,
+    }
+
+
+def test_only_leaves_are_additive_and_other_marginals_are_not_shown():
+    samples = shown(full()[1])
+    for name, rows in samples.items():
+        for held, _ in rows:
+            if "segment" in held:
+                named = tuple(bool(held[d]) for d in ("touchpoint", "channel", "segment"))
+                ready = name.startswith(("feedback_score", "feedback_resolution_window_seconds"))
+                assert named == (True,) * 3 or (ready and not named[1] and not named[2]), (name, held)
+
+
+def test_resolution_cases_are_cumulative():
+    samples = shown(full()[1])
+    cases = {h["within"]: n for h, n in samples["feedback_resolution_window_cases"] if h["window"] == "1h"}
+    assert list(cases.values()) == sorted(cases.values())
+    assert (cases["60"], cases["900"], cases["3600"], cases["604800"], cases["+Inf"]) == (2, 2, 3, 3, 4)
+    stats = {
+        h["stat"]: n
+        for h, n in samples["feedback_resolution_window_seconds"]
+        if h["window"] == "1h" and not h["touchpoint"]
+    }
+    assert stats.keys() == {"p50", "p90", "p95", "p99", "mean"}
+    assert stats["p50"] == pytest.approx(50, rel=0.045)
+    assert stats["p99"] == pytest.approx(10**7, rel=0.045)
+
+
+def test_a_worker_that_owns_nothing_shows_no_scores_and_what_is_forgotten_goes():
+    made, _ = full()
+    made.forget("feedback.responses", [3, 4])
+    samples = shown(made.exposition())
+    assert not [name for name in samples if "window" in name or "score" in name]
+    assert not samples["feedback_consumer_lag_records"] + samples["feedback_watermark_timestamp_seconds"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=3, max_size=3))
+def test_any_text_survives_as_a_label(names):
+    series = leaf("csat", "csat_1_5", *names)
+    text = Metrics(SHIPPED, {}, 10).exposition(list(board_of((series, 5, 1)).sums([LEAF])))
+    lines = [line for line in text.decode().split("\n") if line.startswith("feedback_score_upper{")]
+    assert len(lines) == 2
+    for family in text_string_to_metric_families(lines[0] + "\n"):
+        held = family.samples[0].labels
+        assert [held[d] for d in ("touchpoint", "channel", "segment")] == names
+
+
+def test_what_is_beyond_the_cap_is_shown_together_and_nothing_is_lost():
+    rows = [(leaf("csat", "csat_1_5", touchpoint=f"t{k:02}"), 5, 1 + k) for k in range(20)]
+    made, board = Metrics(SHIPPED, {}, 11), board_of(*rows)
+    before = None
+    for _ in range(3):
+        samples = shown(made.exposition(list(board.sums())))
+        counts = [(h, n) for h, n in samples["feedback_csat_window_responses"] if h["window"] == "1h"]
+        assert sum(n for _, n in counts) == sum(n for _, _, n in rows)
+        assert value(samples, "feedback_folded_series") == 40 - 11
+        names = {h["touchpoint"] for h, _ in counts}
+        assert OTHER in names
+        assert len(names) == 1 + 6  # a place for a leaf and one for its touchpoint, in turn
+        assert before is None or names == before, "who has a place keeps it"
+        before = names
+        placed = sorted(names - {OTHER})[:5]
+        folded = value(samples, "feedback_score_responses", window="1h", touchpoint=OTHER, channel="")
+        assert folded == sum(n for series, _, n in rows if series.touchpoint not in placed)
+        assert OTHER not in {h["touchpoint"] for h, _ in samples["feedback_score_target"]}
+
+
+def test_a_series_that_has_gone_frees_its_place():
+    made = Metrics(SHIPPED, {}, 2)
+    first, second = (board_of((leaf("csat", "csat_1_5", touchpoint=t), 5, 1)) for t in ("old", "new"))
+    for boards, names in (([first], {"old"}), ([first, second], {"old", OTHER}), ([second], {"new"})):
+        samples = shown(made.exposition([sums for board in boards for sums in board.sums()]))
+        assert {h["touchpoint"] for h, _ in samples["feedback_csat_window_responses"]} == names
+
+
+def test_from_the_configuration():
+    made = Metrics.of(Settings(touchpoints={"checkout": {"csat_target": 0.7}, "support": {}}))
+    samples = shown(made.exposition(list(board_of(*EVERYTHING).sums())))
+    assert {h["touchpoint"]: n for h, n in samples["feedback_score_target"]} == {
+        "checkout": 0.7,
+        "support": 0.8,
+    }
