@@ -27,7 +27,8 @@ async def serve(worker: Worker) -> AsyncIterator[None]:
 
     @routes.get("/metrics")
     async def metrics(_: web.Request) -> web.Response:
-        text = await asyncio.to_thread(worker.metrics.exposition)
+        windows = worker.roll.owned() if worker.roll else []
+        text = await asyncio.to_thread(worker.metrics.exposition, windows)
         return web.Response(body=text, content_type="text/plain", charset="utf-8")
 
     @routes.get("/healthz")
