@@ -110,6 +110,9 @@ def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
     """Values that are fine each and wrong together: the keys concerned, and what is wrong."""
     yield from _wrong_windows(settings)
     yield from _wrong_security(settings)
+    if settings.registry_url:
+        fault = "registry_url: this version takes schema ids from schemas/registry.json only; leave it empty"
+        yield ("registry_url",), fault
     if settings.instruments:
         yield from (((fault.partition(":")[0],), fault) for fault in settings.judge_instruments()[1])
     for name, sla in settings.sla.items():
@@ -141,3 +144,7 @@ def _wrong_security(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         yield ("kafka.security",), f"kafka.security: {security.protocol} needs username and password"
     if (security.cert_file is None) != (security.key_file is None):
         yield ("kafka.security",), "kafka.security: cert_file and key_file belong together; give both or none"
+    for key in ("ca_file", "cert_file", "key_file"):
+        file = getattr(security, key)
+        if file is not None and not file.is_file():
+            yield (f"kafka.security.{key}",), f"kafka.security.{key}: there is no file {file}"

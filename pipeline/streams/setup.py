@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -19,6 +18,7 @@ from pipeline.streams.topics import Topics, TopicSpec
 
 _SET_ON_TOPIC = 1  # Kafka's code for a setting of the topic itself, not a default of the broker
 _LEADER_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
 _SAFE_REPLICATION = 3
 
 
@@ -69,14 +69,14 @@ async def ensure(settings: Settings, *, check: bool = False) -> Report:
 @asynccontextmanager
 async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     address = settings.kafka.bootstrap
+    away = f"no Kafka broker answers at {address}: start one (for a try: make kafka), or set kafka.bootstrap"
+    if not any([await _listens(one) for one in address.split(",")]):
+        raise FeedbackError(away)
     try:
         admin = AIOKafkaAdminClient(**client_options(settings))
         await admin.start()
     except (KafkaConnectionError, OSError) as error:
-        msg = (
-            f"no Kafka broker answers at {address}: start one (for a try: make kafka), or set kafka.bootstrap"
-        )
-        raise FeedbackError(msg) from error
+        raise FeedbackError(away) from error
     try:
         yield admin
     except KafkaError as error:
@@ -84,6 +84,18 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         raise FeedbackError(msg) from error
     finally:
         await admin.close()
+
+
+async def _listens(address: str) -> bool:
+    """Whether anything is there. The admin client would find out too, and log its own errors about it."""
+    host, _, port = address.rpartition(":")
+    try:
+        connecting = asyncio.open_connection(host.strip("[]"), int(port))
+        _, writer = await asyncio.wait_for(connecting, _CONNECT_SECONDS)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _with_copies(spec: TopicSpec, kafka: Kafka) -> TopicSpec:

@@ -18,7 +18,8 @@ from aiokafka.errors import OffsetOutOfRangeError
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
 from pipeline.events.partition import partition_of
-from pipeline.streams.setup import client_options, ensure
+from pipeline.streams.connection import client_options
+from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
 
 Build = Callable[..., Settings]

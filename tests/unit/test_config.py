@@ -128,11 +128,12 @@ def test_no_secret_is_shown(folder, monkeypatch):
         ('windows = ["1h", "1h"]', "windows = ['1h', '1h']: each only once"),
         ('retention = "7d"', 'retention: is shorter than the window "30d"'),
         ('[kafka.security]\nprotocol = "SASL_SSL"', "kafka.security: SASL_SSL needs username and password"),
-        ('[kafka.security]\ncert_file = "a.pem"', "kafka.security: cert_file and key_file belong together"),
+        ('[kafka.security]\nca_file = "a.pem"', "kafka.security.ca_file: there is no file a.pem"),
         (
             '[sla.high]\ntarget = "4h"\nschedule = "x"',
             'sla.high.schedule = "x": no such schedule; there are: none',
         ),
+        ('registry_url = "http://registry:8081"', "registry_url: this version takes"),
         ("kafka = 5", "kafka = 5: should be a table"),
         ("[page]\nport = 5", "page.port: no such key; allowed here: listen"),
         (
@@ -144,6 +145,12 @@ def test_no_secret_is_shown(folder, monkeypatch):
 def test_contradictions_and_wrong_shapes(folder, text, fault):
     (only,) = faults_of(written(folder, text))
     assert only.startswith(fault)
+
+
+def test_a_certificate_without_its_key(folder):
+    (folder / "a.pem").touch()
+    (fault,) = faults_of(written(folder, '[kafka.security]\ncert_file = "a.pem"'))
+    assert fault.startswith("kafka.security: cert_file and key_file belong together")
 
 
 def test_contradictions_are_named_beside_faults_elsewhere(folder):

@@ -1,0 +1,68 @@
+"""`feedback setup`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.common import ConfigOption, console, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+
+
+def run(
+    config: ConfigOption = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only report what is missing; exit code 1 if anything is.")
+    ] = False,
+) -> None:
+    """Make the topics and the tables that are missing, and correct their settings.
+
+    Run it before the first start and after each upgrade; again does no harm. It never changes the number of
+    partitions and never deletes anything.
+    """
+    settings = load_settings(config)
+    complete = _topics(settings, check=check)
+    complete = _tables(settings, check=check) and complete
+    if complete:
+        console.print("[green]everything is in place[/]")
+    elif check:
+        console.print("run feedback setup to mend this")
+        raise typer.Exit(1)
+
+
+def _topics(settings: Settings, *, check: bool) -> bool:
+    """Whether there was nothing to do."""
+    from pipeline.streams.setup import ensure
+
+    report = asyncio.run(ensure(settings, check=check))
+    for name in report.missing:
+        typer.echo(f"topic {name}: {'is missing' if check else 'made'}")
+    for change in report.changed:
+        typer.echo(f"topic {change}")
+    return report.complete
+
+
+def _tables(settings: Settings, *, check: bool) -> bool:
+    """Whether there was nothing to do."""
+    from pipeline.embedded.store import ensure_store
+    from pipeline.stores.client import connect
+    from pipeline.stores.migrate import configure, migrate, pending
+
+    database = settings.store.database
+    started = None if check else ensure_store(settings)
+    try:
+        # "default" is there before our own database is.
+        client = connect(settings, write=not check, database="default")
+        done = pending(client, database) if check else migrate(client, database)
+        if not check:
+            configure(client, database, settings.catalogue(), settings.raw_retention)
+    finally:
+        if started is not None:
+            started.stop()
+    for name in done:
+        typer.echo(f"migration {name}: {'is missing' if check else 'applied'}")
+    return not done
