@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from pipeline.cases.lifecycle import CaseEvent
 from pipeline.events import wire
 from pipeline.events.batch import Batch, decode
 from pipeline.events.check import check_responses, check_touchpoints
 from pipeline.events.partition import partition_of
+from pipeline.events.placement import partitions_of_texts
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
 from pipeline.events.schemas import schema
@@ -34,7 +36,7 @@ _RESPONSE_COLUMNS = ("response_id", "occurred_at", "instrument", "score", "touch
 _VERSION_COLUMNS = ("revision", "retracted")
 _TOUCHPOINT_COLUMNS = (
     *("event_id", "occurred_at", "touchpoint", "action", "channel"),
-    *("case_id", "segment", "priority"),
+    *("case_id", "customer_id", "segment", "priority"),
 )
 
 
@@ -66,6 +68,7 @@ class _Decider:
         partition: int,
         records: Records,
         batch: Batch,
+        keys: pl.Series,
         settled: Settled,
         changes: Changes,
         leaves: Leaves,
@@ -85,7 +88,10 @@ class _Decider:
             deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
             messages=tuple(casework.messages) if casework else (),
         )
-        return Decision(effect, batch.rejected, tuple(self._dead_letters(partition, batch.rejected)))
+        misplaced = int((partitions_of_texts(keys, self._partitions) != partition).sum())
+        return Decision(
+            effect, misplaced, batch.rejected, tuple(self._dead_letters(partition, batch.rejected))
+        )
 
     def _dead_letters(self, partition: int, rejected: Iterable[Rejected]) -> Iterable[Send]:
         key = f"{self._topic}-{partition}".encode()
@@ -139,7 +145,9 @@ class DecideResponses(_Decider):
         changes.add(series[came], minute, score[came], 1, score[came] * THOUSANDTHS)
         gone = settled.gone
         changes.add(gone.series, gone.minute, gone.bin, -1, -gone.bin.astype(np.int64) * THOUSANDTHS)
-        return self._decision(state, partition, records, batch, settled, changes, leaves)
+        return self._decision(
+            state, partition, records, batch, frame["response_id"], settled, changes, leaves
+        )
 
     def _leaf(self, row: dict[str, str | None]) -> Series:
         instrument = row["instrument"] or ""
@@ -181,7 +189,16 @@ class DecideTouchpoints(_Decider):
         for event in _case_events(batch, came):
             casework.take(*event)
         casework.finish()
-        return self._decision(state, partition, records, batch, settled, changes, leaves, casework)
+        return self._decision(
+            state, partition, records, batch, _keys(frame), settled, changes, leaves, casework
+        )
+
+
+def _keys(frame: pl.DataFrame) -> pl.Series:
+    """The key of each touchpoint: its case, else its customer, else its own id."""
+    names = ("case_id", "customer_id", "event_id")
+    filled = [pl.when(pl.col(name) != "").then(pl.col(name)) for name in names]
+    return frame.select(pl.coalesce(filled).alias("key"))["key"]
 
 
 def _action_leaf(row: dict[str, str | None]) -> Series:

@@ -17,9 +17,17 @@ from pipeline.journal.state import State
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a batch would change, what of it cannot be counted, and the dead letters for that, ready to send."""
+    """What a batch would change.
+
+    Attributes:
+        effect: the change itself.
+        misplaced: records whose key belongs into another partition: their duplicates cannot be seen.
+        rejected: records that cannot be counted.
+        dead_letters: the same, ready to send.
+    """
 
     effect: Effect
+    misplaced: int
     rejected: tuple[Rejected, ...]
     dead_letters: tuple[Send, ...]
 

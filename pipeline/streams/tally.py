@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+import numpy.typing as npt
+
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
 from pipeline.journal.decide import outcome_records
@@ -26,6 +28,22 @@ class TallyMetrics(Protocol):
 
     def records(self, topic: str, outcome: str, n: int) -> None:
         """Records that came to an outcome."""
+        ...
+
+    def misplaced(self, topic: str, n: int) -> None:
+        """Records in a partition that their key does not choose."""
+        ...
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        """Offsets of a partition that are not settled yet."""
+        ...
+
+    def latency(self, stage: str, seconds: npt.ArrayLike) -> None:
+        """Time from the broker to here, a number a record."""
+        ...
+
+    def forget(self, topic: str, partitions: Collection[int]) -> None:
+        """These are shown by others now."""
         ...
 
     def dead_letter(self, reason: str, stage: str, n: int) -> None:
@@ -102,6 +120,7 @@ class Tally:
         """Others own these now. Work in flight goes on and does no harm: the journal decides."""
         for p in partitions:
             self._owned.pop(p, None)
+        self._metrics.forget(self.topic, partitions)
 
     async def recover(self, partition: int) -> Owned:
         """Own a partition: fold its journal, however long the broker is away."""
@@ -139,6 +158,13 @@ class Tally:
             return True
         # offsets without records: transaction markers, or records that expired unread
         return not len(await read_records(owned.inputs, state.applied + 1, end))
+
+    async def observe(self) -> None:
+        """Tell Prometheus how far behind we are."""
+        for p, owned in list(self._owned.items()):
+            if owned.ready:
+                _, end = await owned.inputs.bounds()
+                self._metrics.lag(self.topic, p, max(0, end - 1 - owned.partition.state.applied))
 
     async def catch(self, partition: int) -> None:
         """Read and settle what lies behind the applied offset, without waiting for its delivery."""
@@ -182,8 +208,10 @@ class Tally:
 
     async def _apply(self, owned: Owned, records: Records) -> None:
         name = f"{self.topic}/{owned.partition.partition}"
+        times = records.times
         for decision in await persist(owned.partition.apply, name, records):
             self._tell(owned, decision)
+        self._metrics.latency("counted", time.time() - times / 1000)
         self.work.set()
 
     def _tell(self, owned: Owned, decision: Decision) -> None:
@@ -193,6 +221,7 @@ class Tally:
             self._metrics.records(self.topic, outcome.label, n)
         for (reason, stage), n in Counter((str(bad.reason), bad.stage) for bad in decision.rejected).items():
             self._metrics.dead_letter(reason, stage, n)
+        self._metrics.misplaced(self.topic, decision.misplaced)
         self._metrics.watermark(self.topic, owned.partition.partition, effect.watermark / 1000)
         conflicts = owned.partition.journal.counts.conflicts
         self._metrics.journal_conflict(self.topic, conflicts - owned.conflicts)

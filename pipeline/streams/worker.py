@@ -16,7 +16,7 @@ from pipeline.config import Settings
 from pipeline.errors import FeedbackError
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.journal import Journal
-from pipeline.journal.log import Log
+from pipeline.journal.log import Log, Unknown
 from pipeline.journal.partition import Decider, SourcePartition
 from pipeline.stores.prometheus import Metrics
 from pipeline.streams import app as faust_app
@@ -154,6 +154,9 @@ class Worker:
             if app.crashed:
                 raise faust_app.Crashed from app.crash_reason
             self.metrics.worker_ready(ready=self.ready)
+            for tally in self.tallies.values():
+                with suppress(Unknown):
+                    await tally.observe()
             await _sleep(self.stop, 1.0)
 
     async def _publish(self, tally: Tally) -> None:

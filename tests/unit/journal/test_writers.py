@@ -55,7 +55,7 @@ class Count:
             leaves=leaves.new,
             deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
         )
-        return Decision(effect, (), ())
+        return Decision(effect, 0, (), ())
 
 
 async def work(seed: int) -> tuple[MemoryLog, MemoryLog, MemoryOutputs]:
