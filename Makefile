@@ -18,7 +18,7 @@ run: $(RUN) ## install what is missing, then start everything on this machine; C
 	@$(VENV)/bin/feedback demo $(ARGS)
 
 example: $(RUN) ## the same with a real log of 890 incidents instead of sample traffic
-	@$(VENV)/bin/feedback demo --replay examples/incident_event_log.csv.gz --map examples/incidents.toml $(ARGS)
+	@$(VENV)/bin/feedback demo --replay examples/incidents/incident_event_log.csv.gz --map examples/incidents/incidents.toml $(ARGS)
 
 test: $(DEV) ## the whole test suite
 	@$(PY) -m pytest $(ARGS)

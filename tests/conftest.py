@@ -17,6 +17,7 @@ from pipeline.embedded import apache
 from pipeline.embedded.apache import ApacheKafka
 from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.process import Child, free_port
+from pipeline.embedded.store import EmbeddedStore, ensure_store
 from pipeline.errors import FeedbackError
 from tests.support.needs import need
 from tests.support.tables import environment, merged
@@ -132,6 +133,17 @@ def variables(tables: dict[str, Any]) -> Callable[..., dict[str, str]]:
         return {**os.environ, **environment(merged(tables, more))}
 
     return build
+
+
+@pytest.fixture
+def store(settings: Callable[..., Settings]) -> Iterator[EmbeddedStore]:
+    """An embedded store of this test alone, at the `store.http` of its `settings` and `variables`."""
+    one = ensure_store(settings())
+    assert one is not None, "something else answers on a port that was free"
+    try:
+        yield one
+    finally:
+        one.stop()
 
 
 def _running(
