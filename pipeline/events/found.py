@@ -46,7 +46,7 @@ class Entries:
     """A field of maps.
 
     Attributes:
-        row: the record of each entry, ascending; the entries of one record in their order.
+        row: the record of each entry; those of one record are in their order, but not together.
         key: its key.
         value: its value.
     """
@@ -60,9 +60,8 @@ class Entries:
         """From (row, start and size of the key, start and size of the value), in the order of the walk."""
         none = np.zeros(0, np.int64)
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)] or [none] * 5
-        order = np.argsort(columns[0], kind="stable")
-        row, *places = (column[order] for column in columns)
-        return Entries(row, Texts(places[0], places[1], None), Texts(places[2], places[3], None))
+        row, key, key_size, value, value_size = columns
+        return Entries(row, Texts(key, key_size, None), Texts(value, value_size, None))
 
 
 Found = Numbers | Texts | Entries

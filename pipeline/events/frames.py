@@ -109,7 +109,7 @@ def _cut(at: pl.Expr, size: pl.Expr, kind: pl.DataType) -> pl.Expr:
 
 
 def _lists(row: Int64s, entries: pl.Series, records: int) -> pl.Series:
-    """One list a record, empty where no entry has its row; `row` is ascending."""
+    """One list a record, empty where no entry has its row."""
     every = pl.DataFrame({"row": np.arange(records)})
     grouped = pl.DataFrame({"row": row, "entry": entries}).group_by("row", maintain_order=True).agg("entry")
     joined = every.join(grouped, on="row", how="left", maintain_order="left")["entry"]

@@ -23,7 +23,8 @@ RESOLUTION = (
     "case_id string; occurred_at @; touchpoint string; channel string; segment string?; priority string?; "
     "opened_at @; first_reply_seconds double?; first_resolution_seconds double?; "
     "full_resolution_seconds double?; agent_seconds double?; business_seconds double?; "
-    "replies int; contacts int; reopens int; sla_target_seconds double?; sla_breached boolean?; one_contact boolean?; revision int; retracted boolean"
+    "replies int; contacts int; reopens int; sla_target_seconds double?; sla_breached boolean?; "
+    "one_contact boolean?; revision int; retracted boolean"
 )
 
 

@@ -92,8 +92,10 @@ def same(got: object, expected: object) -> bool:
 @pytest.mark.parametrize(("schema", "record"), CASES)
 def test_every_change_of_one_byte(schema: RecordSchema, record: dict[str, Any]) -> None:
     value = encode(schema, record)
-    # The record itself stands between the variants, so that each would be seen to spoil it.
-    some = [each for variant in variants(value) for each in (variant, value)]
+    # The record itself stands among the variants, so that one would be seen to spoil it.
+    some = [
+        each for i, variant in enumerate(variants(value)) for each in (variant, value)[: 1 + (i % 3 == 0)]
+    ]
     batch = decode(Records.of(some, range(len(some)), [NOW] * len(some)), schema)
     fates: dict[int, object] = {one.offset: one.reason for one in batch.rejected}
     fates |= dict(zip(batch.at.tolist(), batch.frame.to_dicts(), strict=True))
@@ -101,4 +103,4 @@ def test_every_change_of_one_byte(schema: RecordSchema, record: dict[str, Any]) 
     wrong = [each for i, each in enumerate(some) if not same(fates[i], plain.read(schema, each))]
     assert not wrong
     assert {Reason.MALFORMED, Reason.UNKNOWN_SCHEMA} <= {one.reason for one in batch.rejected}
-    assert len(batch) > len(some) / 2
+    assert len(batch) > len(some) / 4
