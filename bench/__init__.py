@@ -1,0 +1,1 @@
+"""How fast the worker is, beside what else could be run: `make bench`."""

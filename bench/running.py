@@ -1,0 +1,149 @@
+"""One run of one contender: topics filled, process measured, numbers checked."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import topics
+from bench.contenders import FEEDBACK, Contender
+from bench.meter import Meter, said
+from bench.place import ROOT, Broker, Place, place
+from bench.responses import Responses
+from pipeline.embedded.process import Child
+from pipeline.embedded.store import EmbeddedStore
+from pipeline.errors import FeedbackError
+from pipeline.stores.client import connect
+
+_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run took. Times are seconds, CPU in seconds per million records, memory in MB.
+
+    Attributes:
+        contender: its name.
+        records: how many it drained.
+        seconds: from its start line to its last step.
+        steps: step -> seconds from the start line.
+        startup: from the start of the process to its start line.
+        cpu: of the process, within `seconds`.
+        cpu_all: of the process, its start and its end included.
+        peak: highest resident memory.
+        beside: "broker" and "store" -> their CPU within `seconds`.
+        checked: whether its numbers are right; None where it publishes none.
+    """
+
+    contender: str
+    records: int
+    seconds: float
+    steps: dict[str, float]
+    startup: float
+    cpu: float
+    cpu_all: float
+    peak: float
+    beside: dict[str, float]
+    checked: bool | None
+
+    @property
+    def rate(self) -> float:
+        """Records a second."""
+        return self.records / self.seconds
+
+
+def run(contender: Contender, kafka: Broker, sent: Responses, under: Sequence[str] = ()) -> Run:
+    """Fill topics for it, run it, check it, clean up behind it.
+
+    Args:
+        contender: who.
+        kafka: where.
+        sent: what it has to drain.
+        under: a program, with its arguments, that starts the contender and watches it.
+    """
+    at = place(kafka, contender.name)
+    asyncio.run(topics.fill(at.settings, sent))
+    try:
+        with _store(contender, at) as store:
+            return _measured(contender, at, kafka, sent, store, under)
+    finally:
+        asyncio.run(topics.drop(at.settings))
+
+
+@contextmanager
+def _store(contender: Contender, at: Place) -> Iterator[Child | None]:
+    """The embedded store with its tables, if the contender wants one."""
+    if not contender.store:
+        yield None
+        return
+    folder, listen = at.settings.store.folder, at.settings.store.http
+    assert folder is not None, "the bench runs on the embedded store"
+    store = EmbeddedStore(folder, listen.host, listen.port)
+    child = store.start()
+    try:
+        child.wait_ready()
+        _finish(_start([FEEDBACK, "setup"], at, {}, at.folder / "setup.log"), at.folder / "setup.log")
+        yield child
+    finally:
+        store.stop()
+
+
+def _measured(
+    contender: Contender, at: Place, kafka: Broker, sent: Responses, store: Child | None, under: Sequence[str]
+) -> Run:
+    log, n = at.folder / "log", len(sent)
+    process = _start([*under, *contender.command(at, n)], at, contender.variables(at, n), log)
+    beside = {"broker": kafka.pid} | ({"store": store.pid} if store else {})
+    with Meter({"it": process.pid, **beside}) as meter:
+        _finish(process, log)
+    lines = said(log)
+    begin = min(lines[line] for line in contender.start if line in lines)
+    end, million = lines[contender.steps[-1]], n / 1e6
+    return Run(
+        contender=contender.name,
+        records=n,
+        seconds=end - begin,
+        steps={step: lines[step] - begin for step in contender.steps},
+        startup=begin - meter.begin,
+        cpu=meter.cpu("it", begin, end) / million,
+        cpu_all=meter.cpu("it", meter.begin, meter.end) / million,
+        peak=meter.peak("it"),
+        beside={name: meter.cpu(name, begin, end) / million for name in beside},
+        checked=_checked(at, sent, stored=store is not None) if contender.checks else None,
+    )
+
+
+def _start(
+    command: Sequence[str], at: Place, variables: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    environment = at.environment | {"PYTHONPATH": str(ROOT)} | dict(variables)
+    with log.open("wb") as out:
+        return subprocess.Popen(command, env=environment, cwd=at.folder, stdout=out, stderr=out)
+
+
+def _finish(process: subprocess.Popen[bytes], log: Path) -> None:
+    try:
+        code = process.wait(_SECONDS)
+    finally:
+        process.kill()
+    if code:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        msg = f"a contender ended with {code}; its log, {log}, ends with:\n{end}"
+        raise FeedbackError(msg)
+
+
+def _checked(at: Place, sent: Responses, *, stored: bool) -> bool:
+    """Whether every record came to the outcome that it had to, and all of them are in the store."""
+    found = asyncio.run(topics.outcomes(at.settings))
+    if not topics.matches(sent.expected, found):
+        return False
+    if not stored:
+        return True
+    rows = len(sent) - sent.expected["dead_letter"]
+    client = connect(at.settings, write=False)
+    counts = [client.command(f"SELECT count() FROM {name}") for name in ("responses", "current_responses")]
+    return counts == [rows, sent.expected["counted"]]
