@@ -15,8 +15,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,17 @@ def ensure_store(settings: Settings) -> EmbeddedStore | None:
     return store
 
 
+@contextmanager
+def open_store(settings: Settings) -> Iterator[None]:
+    """A store that answers for as long as the block runs; started if need be, and then ended again."""
+    started = ensure_store(settings)
+    try:
+        yield
+    finally:
+        if started is not None:
+            started.stop()
+
+
 def answers(host: str, port: int) -> bool:
     """Whether a ClickHouse HTTP interface answers there."""
     connection = http.client.HTTPConnection(host, port, timeout=1.0)
@@ -111,6 +122,9 @@ def serve(
         FeedbackError: the address is taken or not of the loopback, or another process has the folder.
     """
     with _bound(host, port) as listener:
+        folder.mkdir(
+            parents=True, exist_ok=True, mode=0o700
+        )  # everybody may ask, but the files hold every comment
         lock = Lock(folder, "the store's data")
         asyncio.run(_serve(folder, host, listener, token, ready))
         lock.release()

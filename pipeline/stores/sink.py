@@ -26,12 +26,8 @@ _POISON: Mapping[int, str] = MappingProxyType(
 )
 
 
-class PoisonError(Exception):
-    """The store refuses these rows for good. Nothing of them is lost: they stay in Kafka, and nothing is committed."""
-
-
-class AwayError(Exception):
-    """The store does not take rows now; trying again later is all there is to do.
+class SinkError(Exception):
+    """The store did not take rows.
 
     Attributes:
         code: ClickHouse's error code; 0 if it does not answer at all.
@@ -40,6 +36,14 @@ class AwayError(Exception):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class PoisonError(SinkError):
+    """It refuses these rows for good."""
+
+
+class AwayError(SinkError):
+    """It does not take rows now; trying again later is all there is to do."""
 
 
 class Sink:
@@ -77,7 +81,9 @@ class Sink:
 def encoded(frame: pl.DataFrame) -> bytes:
     """The frame as an Arrow stream of types that ClickHouse converts without loss."""
     out = io.BytesIO()
-    frame.select([_column(name, dtype) for name, dtype in frame.schema.items()]).write_ipc_stream(out)
+    frame.select([_column(name, dtype) for name, dtype in frame.schema.items()]).write_ipc_stream(
+        out, compression="lz4", compat_level=pl.CompatLevel.oldest()
+    )
     return out.getvalue()
 
 
@@ -94,10 +100,9 @@ def _column(name: str, dtype: pl.DataType) -> pl.Expr:
     return column
 
 
-def _classified(table: str, fault: ClickHouseError) -> Exception:
+def _classified(table: str, fault: ClickHouseError) -> SinkError:
     code = getattr(fault, "code", None) or 0
     if code in _POISON:
-        return PoisonError(
-            f"{_POISON[code]} {table}: run `feedback setup`, and see what the store says: {fault}"
-        )
+        text = f"{_POISON[code]} {table}: run `feedback setup`; the store says: {fault}"
+        return PoisonError(code, text)
     return AwayError(code, str(fault))

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+import polars as pl
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from pipeline.config import Settings
-from pipeline.errors import FeedbackError
 from pipeline.events.records import Records
 from pipeline.measures.instruments import bounds
-from pipeline.stores.client import connect
-from pipeline.stores.sink import AwayError, PoisonError, Sink
 from pipeline.streams import columnar
 from pipeline.streams.connection import client_options
+from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
 from pipeline.streams.rows import PROGRESS, Rows, Source, joined, progress_of, rows_of, sources, tallied
 from pipeline.streams.topics import Topics
 
@@ -43,36 +40,12 @@ class Pace:
         bytes: or when its values have so many,
         seconds: or when its first record has waited so long.
         fetch_bytes: of one partition in one response of the broker; the memory that an outage binds.
-        first_pause: seconds before the first retry, at most.
-        longest_pause: seconds between retries, at most.
     """
 
     rows: int = 150_000
     bytes: int = 64 << 20
     seconds: float = 0.5
     fetch_bytes: int = 2 << 20
-    first_pause: float = 0.2
-    longest_pause: float = 10.0
-
-
-class ArchiveMetrics(Protocol):
-    """What the archive tells Prometheus."""
-
-    def sink_flush(self, table: str, rows: int, seconds: float) -> None:
-        """So many rows were stored in so many seconds."""
-        ...
-
-    def sink_retry(self, code: int) -> None:
-        """A batch has to be tried again: ClickHouse's error code, 0 without an answer."""
-        ...
-
-    def store_up(self, *, up: bool) -> None:
-        """Whether the store takes rows."""
-        ...
-
-    def latency(self, stage: str, seconds: float) -> None:
-        """From the broker's time of a record to the end of the stage."""
-        ...
 
 
 @dataclass(slots=True)
@@ -104,7 +77,7 @@ class Archive:
     def __init__(
         self,
         settings: Settings,
-        metrics: ArchiveMetrics,
+        metrics: DeliveryMetrics,
         *,
         pace: Pace | None = None,
         on_away: Callable[[], None] | None = None,
@@ -120,10 +93,8 @@ class Archive:
         topics = Topics(settings.kafka.prefix)
         self._sources = {one.topic: one for one in sources(topics, bounds(settings.catalogue()))}
         self._settings = settings
-        self._metrics = metrics
+        self._delivery = Delivery(settings, metrics, on_away)
         self._pace = pace or Pace()
-        self._on_away = on_away
-        self._sink: Sink | None = None
         self._stored: dict[TopicPartition, int] = {}
         self._pending = _Pending()
         self._generation = 0
@@ -154,8 +125,7 @@ class Archive:
         finally:
             with suppress(KafkaError):
                 await consumer.stop()
-            if self._sink is not None:
-                self._sink.close()
+            self._delivery.close()
 
     def _consumer(self) -> Any:
         settings, pace = self._settings, self._pace
@@ -181,7 +151,7 @@ class Archive:
                 log.warning(
                     "the archive waits for the broker", extra={"error": str(fault), "attempt": attempt}
                 )
-                await self._pause(attempt)
+                await pause(attempt, self._stop)
                 attempt += 1
             else:
                 return True
@@ -192,17 +162,15 @@ class Archive:
         """Fetch once, and store if there is enough or it has waited long enough."""
         now = asyncio.get_running_loop().time()
         left = self._pace.seconds - (now - self._pending.since) if self._pending.rows else self._pace.seconds
-        generation = self._generation
         try:
             fetched = await consumer.getmany(
                 timeout_ms=max(1, round(left * 1000)), max_records=self._pace.rows
             )
         except KafkaError as fault:
             log.warning("the archive cannot fetch", extra={"error": str(fault)})
-            await self._pause(0)
+            await pause(0, self._stop)
             return
-        if generation == self._generation:
-            self._pending.add(fetched, now)
+        self._pending.add(fetched, now)
         if self._pending.due(self._pace, asyncio.get_running_loop().time()):
             await self._store(consumer)
 
@@ -212,39 +180,17 @@ class Archive:
             generation, pending = self._generation, self._pending
             positions = await _positions(consumer)
             self._pending = _Pending()
-            if pending.rows and not await self._written(pending, generation):
-                return
+            if pending.rows:
+                tables = await asyncio.to_thread(self._tables, pending)
+                if not await self._delivery.write(tables, self._stop, lambda: generation == self._generation):
+                    return
             if generation != self._generation:
                 return  # the partitions are somebody else's now, who reads these records again
             if pending.rows:
                 await _commit(consumer, {tp: positions[tp] for tp in pending.records if tp in positions})
             self._stored = positions
 
-    async def _written(self, pending: _Pending, generation: int) -> bool:
-        """Write until it is written; False if it is not to be written any more."""
-        tables = await asyncio.to_thread(self._tables, pending)
-        attempt = 0
-        while tables:
-            table = next(iter(tables))
-            try:
-                await asyncio.to_thread(self._insert, table, tables[table])
-            except (AwayError, PoisonError, FeedbackError) as fault:
-                self._complain(fault, attempt)
-                await self._pause(attempt)
-                attempt += 1
-            else:
-                if attempt:
-                    log.info("the store is back", extra={"attempts": attempt})
-                attempt = 0
-                del tables[table]
-            if self._stop.is_set() and attempt:
-                return False
-            if generation != self._generation:
-                return False
-        self._metrics.store_up(up=True)
-        return True
-
-    def _tables(self, pending: _Pending) -> dict[str, Any]:
+    def _tables(self, pending: _Pending) -> dict[str, pl.DataFrame]:
         """All rows that `pending` makes, by table; those that say how far we have come are last."""
         parts: list[Rows] = []
         for tp, records in pending.records.items():
@@ -262,32 +208,6 @@ class Archive:
             log.error(
                 "records of our own topics cannot be read", extra={"topic": source.topic, "n": rows.skipped}
             )
-
-    def _insert(self, table: str, frame: Any) -> None:
-        started = time.monotonic()
-        if self._sink is None:
-            self._sink = Sink(connect(self._settings, write=True))
-        self._sink.insert(table, frame)
-        self._metrics.sink_flush(table, len(frame), time.monotonic() - started)
-        if "kafka_time" in frame.columns:
-            oldest = frame["kafka_time"].min()
-            self._metrics.latency("stored", max(0.0, time.time() - oldest / 1000))
-
-    def _complain(self, fault: Exception, attempt: int) -> None:
-        code = fault.code if isinstance(fault, AwayError) else 0
-        self._metrics.store_up(up=False)
-        self._metrics.sink_retry(code)
-        say = log.error if isinstance(fault, PoisonError) else log.warning
-        if attempt in (0, 3) or attempt % 20 == 19:
-            say("the store does not take rows", extra={"error": str(fault)[:500], "attempt": attempt})
-        if self._on_away is not None and not isinstance(fault, PoisonError):
-            self._on_away()
-
-    async def _pause(self, attempt: int) -> None:
-        """Full jitter, so that many workers do not come back at the same instant."""
-        most = min(self._pace.longest_pause, self._pace.first_pause * 2 ** min(attempt, 20))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), random.uniform(0.0, most))  # noqa: S311 - jitter
 
     async def _given_up(self, revoked: Collection[TopicPartition]) -> None:
         """Before partitions go: let a batch that is being written finish, then forget what is not."""

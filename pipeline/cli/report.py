@@ -1,0 +1,144 @@
+"""`feedback report`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.measures.scores import Score
+    from pipeline.measures.windows import Window
+    from pipeline.stores.report import Line
+
+_DIMENSIONS = ("touchpoint", "channel", "segment")
+
+
+def run(
+    config: ConfigOption = None,
+    at: Annotated[
+        str, typer.Option(help="Where the windows end, ISO 8601, UTC if it says no zone; default: now.")
+    ] = "",
+    window: Annotated[
+        str, typer.Option(help="Windows such as 1h, separated by commas; default: all of the configuration.")
+    ] = "",
+    by: Annotated[
+        str, typer.Option(help="Of touchpoint, channel, segment, separated by commas.")
+    ] = "touchpoint",
+    as_json: JsonOption = False,
+) -> None:
+    """Scores out of the store: value, 95 % interval and number of answers.
+
+    Without answers there is no line: no score is not a score of 0. An empty touchpoint, channel or segment means
+    all of them together.
+    """
+    moment = _moment(at)
+    dimensions = _dimensions(by)
+    lines = _lines(config, moment, window, dimensions)
+    if as_json:
+        json.dump([line.as_json() for line in lines], sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    elif lines:
+        _print(lines)
+    else:
+        console.print("No answers in these windows.")
+
+
+def _lines(config: object, at: datetime | None, window: str, by: Sequence[str]) -> list[Line]:
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    from pipeline.embedded.store import open_store
+    from pipeline.stores.client import connect
+    from pipeline.stores.report import report
+
+    settings = load_settings(config)  # type: ignore[arg-type]  # a Path or None, by typer
+    windows = _windows(window) or settings.windows
+    with open_store(settings):
+        client = connect(settings, write=False)
+        try:
+            return report(client, settings.catalogue(), windows, by, at)
+        except ClickHouseError as fault:
+            fail(f"the store cannot tell: {fault}; was `feedback setup` run?")
+        finally:
+            client.close()
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f'--at {text}: write it like "2026-05-01T12:00:00Z"')
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _windows(text: str) -> tuple[Window, ...]:
+    from pipeline.measures.windows import parse
+
+    try:
+        return tuple(parse(name.strip()) for name in text.split(",") if name.strip())
+    except ValueError as fault:
+        fail(str(fault))
+
+
+def _dimensions(text: str) -> tuple[str, ...]:
+    given = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = [name for name in given if name not in _DIMENSIONS]
+    if unknown:
+        fail(f"--by does not know {unknown[0]}: choose from {', '.join(_DIMENSIONS)}")
+    return given
+
+
+def _print(lines: Iterable[Line]) -> None:
+    """A row a series, a column a window."""
+    from rich.console import Console
+    from rich.table import Table
+
+    cells: dict[tuple[str, ...], dict[str, str]] = {}
+    series: tuple[str, ...]
+    for line in lines:
+        series = (line.metric, line.instrument, line.touchpoint or "all", line.channel, line.segment)
+        cells.setdefault(series, {})[line.window] = _shown(line.metric, line.score)
+    windows = list(dict.fromkeys(name for row in cells.values() for name in row))
+    titles = ["metric", "instrument", *_DIMENSIONS]
+    kept = [place for place in range(len(titles)) if any(series[place] for series in cells)]
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for place in kept:
+        table.add_column(titles[place])
+    for name in windows:
+        table.add_column(name, justify="right")
+    for series, row in cells.items():
+        table.add_row(*(series[place] for place in kept), *(row.get(name, "") for name in windows))
+    Console(highlight=False).print(table)
+
+
+def _shown(metric: str, score: Score) -> str:
+    """Like "83.1 % (79.0 to 86.2) n 412"."""
+    interval = (
+        "" if score.lower is None else f" ({_number(metric, score.lower)} to {_number(metric, score.upper)})"
+    )
+    return f"{_number(metric, score.value)}{interval} n {score.n}"
+
+
+def _number(metric: str, value: float | None) -> str:
+    if value is None:
+        return "?"
+    if metric == "resolution":
+        return _duration(value)
+    if metric in ("csat", "ces_easy", "reopen", "fcr", "sla_breach", "response_rate"):
+        return f"{100 * value:.1f} %"
+    return f"{value:+.1f}" if metric.startswith(("nps", "net_")) else f"{value:.2f}"
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
