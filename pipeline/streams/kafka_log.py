@@ -35,10 +35,11 @@ class Broker:
         """Connect the producer; raises KafkaError while the broker is away."""
         # no idempotence: the rules of the journal bear a record that is written twice, and a producer that has lost
         # its sequence numbers would have to be replaced in the middle of a batch
-        self._producer = AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **self._options, acks="all", max_request_size=MAX_RECORD_BYTES, request_timeout_ms=_REQUEST_MS
         )
-        await self._producer.start()
+        await _started(producer)
+        self._producer = producer
 
     async def stop(self) -> None:
         """Close everything that was opened."""
@@ -67,11 +68,7 @@ class Broker:
             fetch_max_wait_ms=50,
             request_timeout_ms=_REQUEST_MS,
         )
-        try:
-            await consumer.start()
-        except BaseException:
-            await consumer.stop()
-            raise
+        await _started(consumer)
         consumer.assign([tp])
         return consumer
 
@@ -79,11 +76,7 @@ class Broker:
         """First offset kept and end offset of a partition."""
         if self._probe is None:
             probe = AIOKafkaConsumer(**self._options, group_id=None, request_timeout_ms=_REQUEST_MS)
-            try:
-                await probe.start()
-            except BaseException:
-                await probe.stop()
-                raise
+            await _started(probe)
             self._probe = probe
         begin = await self._probe.beginning_offsets([tp])
         end = await self._probe.end_offsets([tp])
@@ -198,6 +191,15 @@ class KafkaOutputs:
         except KafkaError as error:
             raise Unknown(str(error)) from error
         await _acknowledged(futures)
+
+
+async def _started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Start a client; one that cannot reach the broker is closed again."""
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
 
 
 async def _acknowledged(futures: Sequence[Any]) -> list[Any]:
