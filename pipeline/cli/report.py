@@ -97,48 +97,47 @@ def _dimensions(text: str) -> tuple[str, ...]:
 
 
 def _print(lines: Iterable[Line]) -> None:
-    """A row a series, a column a window."""
+    """A row a series, a column a window; interval and n stand below each score."""
     from rich.console import Console
     from rich.table import Table
 
-    cells: dict[tuple[str, ...], dict[str, str]] = {}
-    series: tuple[str, ...]
+    rows: dict[str, dict[str, str]] = {}
     for line in lines:
-        series = (line.metric, line.instrument, line.touchpoint or "all", line.channel, line.segment)
-        cells.setdefault(series, {})[line.window] = _shown(line.metric, line.score)
-    windows = list(dict.fromkeys(name for row in cells.values() for name in row))
-    titles = ["metric", "instrument", *_DIMENSIONS]
-    kept = [place for place in range(len(titles)) if any(series[place] for series in cells)]
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for place in kept:
-        table.add_column(titles[place])
+        place = " / ".join(name for name in (line.touchpoint or "all", line.channel, line.segment) if name)
+        title = f"[bold]{place}[/]\n{line.metric}\n[dim]{line.instrument}[/]"
+        rows.setdefault(title, {})[line.window] = _shown(line.metric, line.score)
+    windows = list(dict.fromkeys(name for row in rows.values() for name in row))
+    table = Table(box=None, header_style="bold", padding=(0, 1, 1, 0))
+    table.add_column("score", min_width=14, overflow="fold")
     for name in windows:
-        table.add_column(name, justify="right")
-    for series, row in cells.items():
-        table.add_row(*(series[place] for place in kept), *(row.get(name, "") for name in windows))
+        table.add_column(name, justify="right", no_wrap=True)
+    for title, row in rows.items():
+        table.add_row(title, *(row.get(name, "") for name in windows))
     Console(highlight=False).print(table)
 
 
 def _shown(metric: str, score: Score) -> str:
-    """Like "83.1 % (79.0 to 86.2) n 412"."""
-    interval = (
-        "" if score.lower is None else f" ({_number(metric, score.lower)} to {_number(metric, score.upper)})"
-    )
-    return f"{_number(metric, score.value)}{interval} n {score.n}"
+    below = f"n {score.n}"
+    if score.lower is not None and score.upper is not None:
+        ends = (_number(metric, end, digits=0) for end in (score.lower, score.upper))
+        below = f"{' to '.join(ends)}\n{below}"
+    return f"[bold]{_number(metric, score.value, digits=1)}[/]\n[dim]{below}[/]"
 
 
-def _number(metric: str, value: float | None) -> str:
+def _number(metric: str, value: float | None, digits: int) -> str:
     if value is None:
         return "?"
     if metric == "resolution":
         return _duration(value)
     if metric in ("csat", "ces_easy", "reopen", "fcr", "sla_breach", "response_rate"):
-        return f"{100 * value:.1f} %"
-    return f"{value:+.1f}" if metric.startswith(("nps", "net_")) else f"{value:.2f}"
+        return f"{100 * value:.{digits}f}%"
+    if metric in ("ces", "ces_ease"):
+        return f"{value:.{1 + digits}f}"
+    return f"{value:+.{digits}f}"
 
 
 def _duration(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"

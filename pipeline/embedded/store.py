@@ -25,6 +25,7 @@ from pipeline.errors import FeedbackError
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
+    from pipeline.stores.door.engine import Engine
 
 log = logging.getLogger(__name__)
 TOKEN_VARIABLE = "FEEDBACK_STORE__TOKEN"  # noqa: S105 - the name of the variable
@@ -137,12 +138,11 @@ async def _serve(
 
     from pipeline.stores.door.access import token_of
     from pipeline.stores.door.app import Door
-    from pipeline.stores.door.engine import Engine
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    engine = await asyncio.to_thread(Engine, folder)
+    engine = await asyncio.to_thread(_opened, folder)
     runner = Door(engine, token or token_of(folder), host).runner()
     await runner.setup()
     try:
@@ -153,6 +153,16 @@ async def _serve(
     finally:
         await runner.cleanup()
         await asyncio.to_thread(engine.close)
+
+
+def _opened(folder: Path) -> Engine:
+    """The engine with our database in it, so that a client that names it can ask whether there are tables."""
+    from pipeline.stores.door.engine import Engine, Statement
+
+    engine = Engine(folder)
+    for _ in engine.run(Statement(b"CREATE DATABASE IF NOT EXISTS feedback", readonly=False)):
+        pass
+    return engine
 
 
 def _bound(host: str, port: int) -> socket.socket:

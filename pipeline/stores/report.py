@@ -69,16 +69,20 @@ def report(
 def _cells(client: Client, first: int, end: int, by: Sequence[str]) -> pl.DataFrame:
     """Counts by series and bin of the minutes `first` up to `end`."""
     kept = [name for name in DIMENSIONS if name in by]
-    sets = [combination for size in range(len(kept) + 1) for combination in combinations(kept, size)]
+    sets = [some for size in range(len(kept) + 1) for some in combinations(kept, size)]
     groups = ", ".join(f"({', '.join(('metric', 'instrument', 'bin', *one))})" for one in sets)
     columns = ", ".join(name if name in kept else f"'' AS {name}" for name in DIMENSIONS)
-    # Only names of our own are put into the text; an alias would hide the column of the same name.
+    # Only names of our own are put into the text. The inner query hides the columns that `''` stands for.
     query = f"""
-        SELECT metric, instrument, {columns}, bin, sum(n) AS n
-        FROM (SELECT metric, instrument, {", ".join(kept) or "1"}, bin, n FROM cells FINAL
-              WHERE bucket >= toDateTime({{first:Int64}} * 60) AND bucket < toDateTime({{end:Int64}} * 60))
+        SELECT metric, instrument, {columns}, bin, sum(counted.n) AS n
+        FROM
+        (
+            SELECT metric, instrument, {"".join(f"{name}, " for name in kept)} bin, cells.n AS n
+            FROM cells FINAL
+            WHERE bucket >= toDateTime({{first:Int64}} * 60) AND bucket < toDateTime({{end:Int64}} * 60)
+        ) AS counted
         GROUP BY GROUPING SETS ({groups})
-        HAVING sum(n) != 0
+        HAVING n != 0
         ORDER BY metric, instrument, {", ".join(DIMENSIONS)}, bin
     """  # noqa: S608
     return _frame(client, query, {"first": first, "end": end})
@@ -102,8 +106,9 @@ def _lines(
     instrument = instruments.get(name)
     if instrument is None and metric not in (RESOLUTION, *SHARES):
         return
+    bins = np.asarray(instrument.answers if instrument else cells["bin"].unique().sort(), np.int32)
+    cells = cells.filter(pl.col("bin").is_in(bins))
     series = cells.select(DIMENSIONS).unique(maintain_order=True)
-    bins = np.sort(cells["bin"].unique().to_numpy()) if instrument is None else instrument.bins
     rows = {key: row for row, key in enumerate(series.iter_rows())}
     counts = np.zeros((len(series), len(bins)), np.int64)
     at_row = [rows[key] for key in cells.select(DIMENSIONS).iter_rows()]
