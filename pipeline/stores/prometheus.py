@@ -101,14 +101,17 @@ class Metrics:
         """How long records took from the broker's time to the end of a stage; one number or many."""
         self._histograms[metrics.LATENCY].observe(seconds, stage)
 
-    def sink_flush(self, table: str, rows: int, seconds: float) -> None:
-        """One batch of so many rows was stored."""
-        self._add(metrics.SINK_ROWS, rows, table)
+    def sink_rows(self, table: str, n: int) -> None:
+        """So many rows were stored."""
+        self._add(metrics.SINK_ROWS, n, table)
+
+    def sink_flush(self, table: str, seconds: float) -> None:
+        """One batch was stored."""
         self._histograms[metrics.SINK_FLUSH].observe(seconds, table)
 
-    def sink_retry(self, code: int) -> None:
-        """A batch has to be tried again; `code` is the store's, 0 where it did not answer."""
-        self._add(metrics.SINK_RETRIES, 1, str(code))
+    def sink_retry(self, code: str) -> None:
+        """A batch has to be tried again: the store's error code, "connection" without an answer."""
+        self._add(metrics.SINK_RETRIES, 1, code)
 
     def store_up(self, *, up: bool) -> None:
         """The store takes rows, or does not."""
