@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Entry point. With the light client alone there is no typer: say what to install."""
     try:
-        from pipeline.cli.main import run
+        from pipeline.cli.commands import run
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("pipeline"):
             raise

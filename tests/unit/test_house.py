@@ -176,7 +176,7 @@ def test_the_client_needs_aiokafka_and_fastavro_alone():
 def test_the_command_starts_without_the_heavy_parts():
     """`feedback --help` and every completion load all commands: what they need is imported when they run."""
     heavy = "polars faust aiokafka aiohttp chdb clickhouse_connect prometheus_client pandas pyarrow"
-    assert loaded_by(["pipeline.cli.main"], heavy) == []
+    assert loaded_by(["pipeline.cli.commands"], heavy) == []
 
 
 def test_pure_floors_read_no_clock():

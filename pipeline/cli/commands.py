@@ -20,18 +20,8 @@ COMMANDS = {
     "Look": ("report", "query"),
     "About": ("check-config", "version"),
 }
-# Which extra brings a module that a command misses.
-EXTRA_OF = {
-    "chdb": "embedded",
-    "noida_db": "embedded",
-    "aiohttp": "gateway",
-    "clickhouse_connect": "worker",
-    "faust": "worker",
-    "mode": "worker",
-    "numpy": "worker",
-    "polars": "worker",
-    "prometheus_client": "worker",
-}
+# Modules that another extra than [worker] brings.
+EMBEDDED = {"backports", "chdb", "lz4", "noida_db"}
 Level = Literal["debug", "info", "warning", "error"]
 
 app = typer.Typer(
@@ -57,13 +47,7 @@ def _everywhere(
 def _register() -> None:
     for panel, names in COMMANDS.items():
         for name in names:
-            module = f"pipeline.cli.{name.replace('-', '_')}"
-            try:
-                command = import_module(module).run
-            except ModuleNotFoundError as missing:
-                if missing.name != module:
-                    raise
-                continue
+            command = import_module(f"pipeline.cli.{name.replace('-', '_')}").run
             app.command(name, rich_help_panel=panel)(command)
 
 
@@ -77,10 +61,11 @@ def run() -> None:
     except FeedbackError as error:
         sys.exit(complain(str(error)))
     except ModuleNotFoundError as missing:
-        extra = EXTRA_OF.get((missing.name or "").partition(".")[0])
-        if extra is None:
+        module = (missing.name or "").partition(".")[0]
+        if module in ("", "pipeline"):
             raise
-        sys.exit(complain(f"{missing.name} is not installed: pip install 'feedback-pipeline[{extra}]'"))
+        extra = "embedded" if module in EMBEDDED else "worker"
+        sys.exit(complain(f"{module} is not installed: pip install 'feedback-pipeline[{extra}]'"))
     except BrokenPipeError:
         # `feedback query ... | head`: the reader has enough. Python would complain when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
