@@ -166,7 +166,7 @@ def _refuse_texts(walk: Walk, block: Block) -> None:
     if block.tops() == walk.tops:
         return
     wrong = np.zeros(len(block), bool)
-    wrong[block.not_utf8(walk.opaque)] = True
+    wrong[block.not_utf8(walk.opaque, walk.fault != Fault.NONE)] = True
     walk.refuse(slice(None), wrong, Fault.TEXT)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.events.found import Int64s
+from pipeline.events.found import Int64s, Mask
 from pipeline.events.walk import PADDING
 from pipeline.events.wire import HEADER_SIZE, MAGIC
 
@@ -53,26 +53,32 @@ class Block:
         """How many bytes are beyond ASCII."""
         return int(np.count_nonzero(self.buffer.view(np.int8) < 0))
 
-    def not_utf8(self, opaque: Sequence[tuple[Int64s, Int64s]]) -> Int64s:
-        """The records with text that is not UTF-8; `opaque`: ranges (start, size) that are not text."""
+    def not_utf8(self, opaque: Sequence[tuple[Int64s, Int64s]], skip: Mask) -> Int64s:
+        """The records with text that is not UTF-8.
+
+        Args:
+            opaque: ranges (start, size) of the buffer that are not text.
+            skip: records that need not be looked at.
+        """
         text = self.buffer.copy()
         for start, size in opaque:
             text[_ranges(start, size)] = 0
-        return np.asarray(list(self._breaks(text.data)), np.int64)
-
-    def _breaks(self, text: memoryview) -> Iterator[int]:
         # All at once: what stands between two texts, a header or the last byte of a size, is ASCII or was
         # blanked, so no character reaches from one into the other.
-        at = 0
-        while True:
-            try:
-                str(text[at:], "utf-8")
-            except UnicodeDecodeError as fault:
-                row = int(np.searchsorted(self.end, at + fault.start, side="right"))
-                yield row
-                at = int(self.end[row])
-            else:
-                return
+        if _is_utf8(text.data):
+            return np.zeros(0, np.int64)
+        beyond = np.add.reduceat(text >= 128, self.start, dtype=np.int64)
+        rows = np.flatnonzero((beyond > 0) & ~skip).tolist()
+        bad = [row for row in rows if not _is_utf8(text[self.start[row] : self.end[row]].data)]
+        return np.asarray(bad, np.int64)
+
+
+def _is_utf8(text: memoryview) -> bool:
+    try:
+        str(text, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _ranges(start: Int64s, size: Int64s) -> Int64s:
