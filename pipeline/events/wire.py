@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from fastavro import schemaless_reader, schemaless_writer
 
+from pipeline.events.faults import MAX_ENTRIES
 from pipeline.events.schemas import RecordSchema, by_id
 
 MAGIC = 0
@@ -178,6 +179,9 @@ def _bytes(value: object) -> bytes:
 def _texts(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         _refuse("texts by name", value)
+    if len(value) > MAX_ENTRIES:
+        msg = f"must have at most {MAX_ENTRIES} entries"
+        raise ValueError(msg)
     return {_text(key): _text(text) for key, text in value.items()}
 
 

@@ -72,6 +72,7 @@ def test_defaults_fill_what_is_missing() -> None:
         ({"customer_id": 17}, "customer_id: must be a text, not int"),
         ({"attributes": {"n": 1}}, "attributes: must be a text, not int"),
         ({"attributes": "none"}, "attributes: must be texts by name, not str"),
+        ({"attributes": {str(i): "" for i in range(1001)}}, "attributes: must have at most 1000 entries"),
         ({"touch_point": "x"}, "touch_point"),
     ],
 )
