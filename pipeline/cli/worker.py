@@ -43,9 +43,10 @@ def run(
     _keep_freed_memory()
     import uvloop
 
+    from pipeline.embedded.keeper import StoreKeeper
     from pipeline.streams.worker import work
 
-    sys.exit(uvloop.run(work(settings, parts, drain=drain)))
+    sys.exit(uvloop.run(work(settings, StoreKeeper(settings), parts, drain=drain)))
 
 
 def _keep_freed_memory() -> None:

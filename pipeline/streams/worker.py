@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
@@ -39,16 +39,34 @@ _THREADS = 3
 _STOP_SECONDS = 8.0
 
 
+class Keeper(Protocol):
+    """Looks after the store where it is ours to look after."""
+
+    async def open(self) -> None:
+        """Make sure that a store answers."""
+        ...
+
+    def away(self) -> None:
+        """The store did not answer."""
+        ...
+
+    async def close(self) -> None:
+        """End what was started."""
+        ...
+
+
 class Worker:
     """One worker process.
 
     Args:
         settings: the whole configuration.
+        keeper: looks after the store.
         parts: which of tally, roll and archive it does.
     """
 
-    def __init__(self, settings: Settings, parts: Collection[str] = PARTS) -> None:
+    def __init__(self, settings: Settings, keeper: Keeper, parts: Collection[str] = PARTS) -> None:
         self.settings = settings
+        self.keeper = keeper
         self.topics = Topics(settings.kafka.prefix)
         self.metrics = Metrics.of(settings)
         self.broker = Broker(client_options(settings))
@@ -58,7 +76,7 @@ class Worker:
         self._assigned = not {"tally", "roll"} & set(parts)
         self.tallies = self._tallies() if "tally" in parts else {}
         self.roll = self._roll() if "roll" in parts else None
-        self.archive = Archive(settings, self.metrics) if "archive" in parts else None
+        self.archive = Archive(settings, self.metrics, on_away=keeper.away) if "archive" in parts else None
 
     @property
     def ready(self) -> bool:
@@ -94,6 +112,8 @@ class Worker:
             await draining.note_the_end()
             tasks.append(asyncio.create_task(draining.run()))
         if self.archive:
+            stack.push_async_callback(self.keeper.close)
+            await self.keeper.open()
             tasks.append(asyncio.create_task(self.archive.run(self.stop)))
         if self.tallies or self.roll:
             app = await stack.enter_async_context(self._faust())
@@ -230,6 +250,6 @@ async def _either(work: asyncio.Event, stop: asyncio.Event, seconds: float) -> N
         wait.cancel()
 
 
-async def work(settings: Settings, parts: Collection[str], *, drain: bool = False) -> int:
+async def work(settings: Settings, keeper: Keeper, parts: Collection[str], *, drain: bool = False) -> int:
     """Build a worker and run it; the exit code."""
-    return await Worker(settings, parts).run(drain=drain)
+    return await Worker(settings, keeper, parts).run(drain=drain)
