@@ -145,8 +145,8 @@ def _unknown(name: str, fields: Mapping[str, Field]) -> str:
 
 
 def _checked(kind: Kind, record: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
-    for name in _NOT_EMPTY & record.keys():
-        if not record[name]:
+    for name in record:
+        if name in _NOT_EMPTY and not record[name]:
             yield Fault(name, "must not be empty")
     if record["occurred_at"] > rules.now + FUTURE_MS:
         yield Fault("occurred_at", "is more than an hour in the future")

@@ -139,8 +139,9 @@ class Transport:
         try:
             await self.flush(seconds)
         finally:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            while not self._task.done():
+                self._task.cancel()  # again: aiokafka swallows a cancellation here and there
+                await asyncio.wait([self._task], timeout=1.0)
 
     def _report(self, late: list[Message], seconds: float) -> None:
         refused, self._refused = self._refused, []

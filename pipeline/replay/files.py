@@ -8,7 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,23 +51,29 @@ def open_table(path: Path, mapping: EventMap) -> Iterator[tuple[Table, Callable[
         msg = f"{path}: the name must end in {', '.join(_FORMATS)}, or in one of these and .gz"
         raise FeedbackError(msg)
     try:
-        with path.open("rb") as file:
-            plain: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
-            yield _table(suffix, plain, mapping), file.tell
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("rb"))
+            plain: Any = stack.enter_context(gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
+            if suffix == ".avro":
+                yield _avro(plain), file.tell
+            else:
+                text = stack.enter_context(_text(plain, suffix, mapping))
+                yield _table(text, suffix, mapping), file.tell
     except _SPOILED as fault:
         msg = f"{path} cannot be read: {fault}"
         raise FeedbackError(msg) from fault
 
 
-def _table(suffix: str, file: IO[bytes], mapping: EventMap) -> Table:
-    if suffix == ".avro":
-        return _avro(file)
-    # Bytes that are no text become surrogates, so that they spoil their own row only.
+def _text(file: IO[bytes], suffix: str, mapping: EventMap) -> io.TextIOWrapper:
+    """Bytes that are no text become surrogates, so that they spoil their own row only."""
     newline = "" if suffix == ".csv" else None
-    text = io.TextIOWrapper(file, mapping.encoding, errors="surrogateescape", newline=newline)
+    return io.TextIOWrapper(file, mapping.encoding, errors="surrogateescape", newline=newline)
+
+
+def _table(text: IO[str], suffix: str, mapping: EventMap) -> Table:
     if suffix == ".csv":
         return _csv(text, mapping)
-    return Table(None, _json_lines(text) if suffix != ".json" else _json(text))
+    return Table(None, _json(text) if suffix == ".json" else _json_lines(text))
 
 
 def _csv(text: IO[str], mapping: EventMap) -> Table:

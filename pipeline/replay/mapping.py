@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from pipeline.client.fields import Kind, fields_of
+from pipeline.client.fields import Kind, fields_of, id_field
 from pipeline.client.message import EventError, Message, Rules, build
 from pipeline.replay.values import Row, Source, Times, as_type
 
@@ -130,6 +130,10 @@ def _values(rule: EventRule, row: Row) -> dict[str, object]:
             attributes[attribute] = value
         elif not nested:
             values[name] = value
+    for name in (id_field(rule.kind), "occurred_at"):
+        # A made-up id would count again at the next replay, and a made-up time would be now.
+        if values[name] is None:
+            raise _CellError(_about(rule, name, "is missing"))
     return {**values, "attributes": attributes} if attributes else values
 
 
