@@ -11,14 +11,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config import Settings
+from pipeline.embedded.store import EmbeddedStore
+from pipeline.stores.client import connect
+from pipeline.stores.migrate import migrate
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
-from tests.support.recount import published_cells, published_outcomes, read_topic, recount_responses
+from tests.support.recount import Recount, published_cells, published_outcomes, read_topic, recount_responses
 from tests.support.traffic import Traffic, produce
 
 KILLS = 10
 RECORDS = 60_000
 SECONDS = 40.0
+
+
+def migrate_the_store(configured: Settings) -> None:
+    migrate(connect(configured, write=True, database="default"), configured.store.database)
 
 
 def worker(environment: dict[str, str], log: Path, *more: str) -> subprocess.Popen[bytes]:
@@ -31,6 +38,7 @@ async def test_ten_kills_lose_and_double_nothing(
     apache_kafka: str,
     settings: Callable[..., Settings],
     variables: Callable[..., dict[str, str]],
+    store: EmbeddedStore,
     tmp_path: Path,
     seed: int,
 ) -> None:
@@ -38,26 +46,28 @@ async def test_ten_kills_lose_and_double_nothing(
     configured, environment = settings(kafka=kafka), variables(kafka=kafka)
     topics, rng, log = Topics(configured.kafka.prefix), random.Random(seed), tmp_path / "worker.log"
     await ensure(configured)
+    migrate_the_store(configured)
     sending = asyncio.create_task(
         produce(apache_kafka, topics.responses, Traffic(seed), RECORDS, RECORDS / SECONDS)
     )
-    running = worker(environment, log, "--only", "tally,roll")
+    running = worker(environment, log)
     for _ in range(KILLS):
         await asyncio.sleep(rng.uniform(1.0, 6.0))
         assert running.poll() is None, log.read_text()[-4000:]
         running.send_signal(signal.SIGKILL)
         running.wait()
-        running = worker(environment, log, "--only", "tally,roll")
+        running = worker(environment, log)
     await sending
     running.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(running.wait, 20) == 0, log.read_text()[-4000:]
-    drained = worker(environment, log, "--only", "tally,roll", "--drain")
+    drained = worker(environment, log, "--drain")
     assert await asyncio.to_thread(drained.wait, 60) == 0, log.read_text()[-4000:]
-    await _compare(apache_kafka, topics)
+    expected = await recount_responses(apache_kafka, topics.responses)
+    await _compare_topics(apache_kafka, topics, expected)
+    _compare_tables(configured, topics, expected)
 
 
-async def _compare(bootstrap: str, topics: Topics) -> None:
-    expected = await recount_responses(bootstrap, topics.responses)
+async def _compare_topics(bootstrap: str, topics: Topics, expected: Recount) -> None:
     assert expected.read == RECORDS
     assert {outcome for _, _, outcome in expected.outcomes} == {
         *("counted", "retracted", "duplicate", "stale", "late", "dead_letter")
@@ -66,3 +76,23 @@ async def _compare(bootstrap: str, topics: Topics) -> None:
     assert await published_cells(bootstrap, topics.cells) == expected.cells
     dead = await read_topic(bootstrap, topics.dead_letters)
     assert len({value for rows in dead.values() for _, _, value in rows}) == len(expected.dead)
+
+
+def _compare_tables(configured: Settings, topics: Topics, expected: Recount) -> None:
+    client = connect(configured, write=False)
+    outcomes = client.query(
+        "SELECT partition, toUInt32(day), outcome, n FROM outcomes WHERE topic = {topic:String}",
+        parameters={"topic": topics.responses},
+    ).result_rows
+    assert {(partition, day, outcome): n for partition, day, outcome, n in outcomes} == dict(
+        expected.outcomes
+    )
+    cells = client.query(
+        "SELECT metric, instrument, touchpoint, channel, segment, intDiv(toUnixTimestamp(bucket), 60) AS minute, bin, "
+        "sum(n) AS responses FROM cells FINAL GROUP BY ALL HAVING responses != 0"
+    ).result_rows
+    assert {tuple(row[:-1]): row[-1] for row in cells} == dict(expected.cells)
+    dead = client.query("SELECT partition, offset FROM dead_letters FINAL").result_rows
+    assert {tuple(row) for row in dead} == expected.dead
+    stored = client.query("SELECT count() FROM responses FINAL").result_rows[0][0]
+    assert stored == expected.read - len(expected.dead)
