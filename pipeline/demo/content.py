@@ -65,7 +65,7 @@ class Sample:
         """As fast as the broker takes it."""
         async with self._say.step("history") as step, self._feed() as feed:
             await feed.catch_up()
-            step.detail = f"{feed.sent:,} events up to now"
+            step.detail = f"{feed.sent:,} events, up to now"
 
     async def live(self, stop: asyncio.Event) -> None:
         """At the rate asked for."""

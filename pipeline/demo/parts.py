@@ -84,6 +84,13 @@ def embedded_store(settings: Settings) -> EmbeddedStore:
     return EmbeddedStore(settings.store.folder, listen.host, listen.port, password)
 
 
+def store_address(settings: Settings) -> str:
+    """Where the store is; its client is imported by now."""
+    from pipeline.stores.client import place
+
+    return place(settings)
+
+
 def make_tables(settings: Settings) -> None:
     """Bring the store to this version; it answers."""
     from pipeline.stores.client import connect

@@ -115,7 +115,7 @@ class Demo:
                 self._parts.store = parts.embedded_store(self.settings)
                 await self._ready("store", self._parts.store.start())
             await asyncio.to_thread(parts.make_tables, self.settings)
-            step.detail = f"http://{self.settings.store.http}"
+            step.detail = parts.store_address(self.settings)
 
     async def _ready(self, name: str, child: Child) -> None:
         self._parts.children[name] = child
@@ -132,26 +132,17 @@ class Demo:
                 step.detail = "the first ones are on the page"
 
     def _tell_addresses(self) -> None:
-        settings = self.settings
+        settings, tell = self.settings, self.say.address
         gateway = f"http://{server.reachable(settings.gateway.listen)}/v1/events"
-        token = settings.gateway.tokens[0].get_secret_value()
+        metrics = f"http://{server.reachable(settings.metrics.listen)}/metrics"
         self.say.line()
-        self.say.table(
-            [
-                ("Page", f"http://{server.reachable(settings.page.listen)}", "open this one"),
-                ("Gateway", gateway, f"token {token}"),
-                ("Kafka", settings.kafka.bootstrap, "for the Python client and any Kafka producer"),
-                ("Metrics", f"http://{server.reachable(settings.metrics.listen)}/metrics", "for Prometheus"),
-                (
-                    "ClickHouse",
-                    f"http://{settings.store.http}",
-                    'or: feedback query "SELECT * FROM csat LIMIT 5"',
-                ),
-                ("Data", str(settings.worker.data_dir), "the next start goes on here; logs are in it too"),
-            ]
-        )
-        self.say.line()
-        self.say.line("Ctrl-C ends everything.")
+        tell("Page", f"http://{server.reachable(settings.page.listen)}", "open this one")
+        tell("Gateway", gateway, f"token {settings.gateway.tokens[0].get_secret_value()}")
+        tell("Kafka", settings.kafka.bootstrap, "for the Python client and every Kafka producer")
+        tell("Metrics", metrics, "for Prometheus")
+        tell("ClickHouse", parts.store_address(settings), 'or: feedback query "SELECT * FROM csat LIMIT 5"')
+        tell("Data", str(settings.worker.data_dir), "logs are in it too")
+        self.say.line("\nCtrl-C ends everything; the next start goes on with the same data.")
         self.say.doing("running")
 
 

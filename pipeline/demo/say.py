@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.status import Status
-from rich.table import Table
 from rich.text import Text
 
 
@@ -51,12 +50,9 @@ class Say:
         """One line."""
         self._console.print(text)
 
-    def table(self, rows: Sequence[tuple[str, str, str]]) -> None:
-        """What, where, and a remark."""
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-        for what, where, remark in rows:
-            table.add_row(Text(what, style="bold"), Text(where, style="cyan"), Text(remark, style="dim"))
-        self._console.print(table)
+    def address(self, what: str, where: str, remark: str) -> None:
+        """One of the addresses, on a line that can be copied."""
+        self.line(Text.assemble((f"  {what:<11}", "bold"), (f"{where:<32}", "cyan"), ("  " + remark, "dim")))
 
     def doing(self, text: str) -> None:
         """What is going on, at the bottom of a terminal."""

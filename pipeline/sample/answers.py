@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from pipeline.sample import world
@@ -17,8 +18,14 @@ def instrument(random: Random, place: Place) -> str:
     return random.choices(list(weights), list(weights.values()))[0]
 
 
-def score(random: Random, place: Place, asked: str, csat: float) -> int:
-    """An answer to `asked`; `csat` is the share of satisfied answers at this moment."""
+def answer(random: Random, place: Place, asked: str, *, dropped: bool) -> tuple[int, str | None]:
+    """A score, and a few words under some of them; `dropped` while satisfaction is down here."""
+    csat = world.CSAT_IN_DROP if dropped else place.csat or 0.0
+    given = _score(random, place, asked, csat)
+    return given, _comment(random, asked, given, world.BLAME_IN_DROP if dropped else world.BLAME)
+
+
+def _score(random: Random, place: Place, asked: str, csat: float) -> int:
     if asked == CSAT:
         good = random.random() < csat
         return random.choice((5, 5, 4)) if good else random.choice((3, 3, 2, 1))
@@ -27,16 +34,12 @@ def score(random: Random, place: Place, asked: str, csat: float) -> int:
         mood = random.random()
         if mood < promoters:
             return random.choice((9, 10))
-        return (
-            random.choice((6, 6, 5, 4, 2, 0)) if mood < promoters + detractors else random.choice((7, 8, 8))
-        )
+        return random.choice((6, 6, 5, 4, 2, 0) if mood < promoters + detractors else (7, 8, 8))
     return min(7, max(1, round(random.gauss(place.ces or 4.0, 1.2))))
 
 
-def comment(random: Random, asked: str, given: int, *, dropped: bool) -> str | None:
-    """A few words under some of the answers, fitting the score."""
+def _comment(random: Random, asked: str, given: int, blame: Sequence[str]) -> str | None:
     if random.random() >= COMMENTED:
         return None
     happy = given >= {CSAT: 4, NPS: 9, CES: 5}[asked]
-    unhappy = world.BLAME_IN_DROP if dropped else world.BLAME
-    return random.choice(world.PRAISE if happy else unhappy)
+    return random.choice(world.PRAISE if happy else blame)

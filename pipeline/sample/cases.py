@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipeline.sample import answers, world
 from pipeline.sample.event import Event, response, touchpoint
-from pipeline.sample.world import CSAT, PLACES, Place
+from pipeline.sample.world import CSAT, PLACES, Drop, Place
 
 HOUR_MS = 3_600_000
 LONGEST_HOURS = 40  # no case has an event later than this after it was opened
@@ -25,7 +25,7 @@ class Case(NamedTuple):
     events: tuple[Event, ...]
 
 
-def cases_of_hour(seed: int, hour: int) -> tuple[Case, ...]:
+def cases_of_hour(seed: int, hour: int, drop: Drop) -> tuple[Case, ...]:
     """The cases opened in this hour (since 1970)."""
     random = Random(f"{seed}/cases/{hour}")  # noqa: S311 - sample data, not secrets
     busy = world.rhythm(hour * 60 + 30)
@@ -33,11 +33,11 @@ def cases_of_hour(seed: int, hour: int) -> tuple[Case, ...]:
     for place in PLACES:
         expected = place.cases / 24 * busy
         for number in range(int(expected + random.random())):
-            found.append(_case(random, place, f"case-{seed}-{hour:x}-{place.name}-{number}", hour))
+            found.append(_case(random, place, f"case-{seed}-{hour:x}-{place.name}-{number}", hour, drop))
     return tuple(found)
 
 
-def _case(random: Random, place: Place, name: str, hour: int) -> Case:
+def _case(random: Random, place: Place, name: str, hour: int, drop: Drop) -> Case:
     opened = hour * HOUR_MS + random.randrange(HOUR_MS)
     who = {
         "channel": random.choices(world.CHANNELS, place.channels)[0],
@@ -55,8 +55,7 @@ def _case(random: Random, place: Place, name: str, hour: int) -> Case:
     ]
     if place.csat is not None and random.random() < ANSWERED:
         answered = events[-1].at + random.randrange(2, 40) * 60_000
-        given = answers.score(random, place, CSAT, place.csat)
-        said = answers.comment(random, CSAT, given, dropped=False)
+        given, said = answers.answer(random, place, CSAT, dropped=drop.holds(place, answered))
         events.append(response(answered, f"{name}-answer", place.name, CSAT, given, comment=said, **who))
     return Case(opened, tuple(events))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.errors import FeedbackError
 from pipeline.sample.cases import HOUR_MS
-from pipeline.sample.traffic import Drop, Traffic
+from pipeline.sample.traffic import Traffic
+from pipeline.sample.world import Drop
 
 SEED = 7
 HISTORY_MS = 24 * HOUR_MS

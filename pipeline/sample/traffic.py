@@ -14,7 +14,7 @@ from random import Random
 from pipeline.sample import answers, world
 from pipeline.sample.cases import HOUR_MS, LONGEST_HOURS, Case, cases_of_hour
 from pipeline.sample.event import Event, response, touchpoint
-from pipeline.sample.world import CSAT, PLACES
+from pipeline.sample.world import PLACES, Drop
 
 MINUTE_MS = 60_000
 MIX = (("response", 0.36), ("survey_sent", 0.50), ("survey_dismissed", 0.04), ("plain", 0.10))
@@ -23,15 +23,6 @@ _PLACES = tuple(accumulate(place.weight for place in PLACES))
 _MIX = tuple(accumulate(share for _, share in MIX))
 _SEGMENTS = tuple(accumulate(weight for _, weight in world.SEGMENTS))
 _cases_of_hour = lru_cache(maxsize=2 * LONGEST_HOURS)(cases_of_hour)
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """One touchpoint turns bad: its share of satisfied answers is `csat` from `start` (milliseconds) on."""
-
-    touchpoint: str
-    start: int
-    csat: float = 0.48
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,7 @@ class Traffic:
 
     def _cases(self, start: int, end: int) -> list[Event]:
         hours = range(max(start - LONGEST_HOURS * HOUR_MS, self.origin) // HOUR_MS, end // HOUR_MS + 1)
-        cases: list[Case] = [case for hour in hours for case in _cases_of_hour(self.seed, hour)]
+        cases: list[Case] = [case for hour in hours for case in _cases_of_hour(self.seed, hour, self.drop)]
         return [event for case in cases if case.opened >= self.origin for event in case.events]
 
 
@@ -93,8 +84,6 @@ def _event(random: Random, minute: int, name: str, drop: Drop) -> Event:
     if kind != "response":
         action = place.action if kind == "plain" else kind
         return touchpoint(at, f"t-{name}", place.name, action, **who)
-    dropped = place.name == drop.touchpoint and at >= drop.start
     asked = answers.instrument(random, place)
-    given = answers.score(random, place, asked, drop.csat if dropped else place.csat or 0.0)
-    said = answers.comment(random, asked, given, dropped=dropped and asked == CSAT)
+    given, said = answers.answer(random, place, asked, dropped=drop.holds(place, at))
     return response(at, f"r-{name}", place.name, asked, given, comment=said, **who)

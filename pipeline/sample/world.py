@@ -8,6 +8,7 @@ CSAT, NPS, CES = "csat_1_5", "nps_0_10", "ces_1_7"
 CHANNELS = ("web", "app", "email", "store")
 SEGMENTS = (("new", 3.0), ("returning", 5.0), ("business", 2.0))
 CUSTOMERS = 8_000
+CSAT_IN_DROP = 0.48
 TARGET = 0.8  # CSAT target of every touchpoint; baselines lie well above, so only the drop falls below
 
 _ONLINE = (5.5, 4.0, 0.5, 0.0)  # weights of CHANNELS
@@ -44,6 +45,18 @@ class Place:
     hours: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One touchpoint turns bad: few of its customers are satisfied from `start` (milliseconds since 1970) on."""
+
+    touchpoint: str
+    start: int
+
+    def holds(self, place: Place, at: int) -> bool:
+        """Whether an answer given there and then is part of it."""
+        return place.name == self.touchpoint and at >= self.start
+
+
 PLACES = (
     Place("website", "discover", 9, _ONLINE, "page_viewed", csat=0.91, nps=(0.46, 0.17)),
     Place("search", "discover", 8, _ONLINE, "searched", csat=0.87, ces=5.4),
@@ -56,7 +69,9 @@ PLACES = (
     Place("delivery", "use", 10, _WRITTEN, "delivered", csat=0.88, nps=(0.41, 0.22), cases=90, hours=5.0),
     Place("mobile_app", "use", 8, (0.0, 1.0, 0.0, 0.0), "app_opened", csat=0.92, nps=(0.52, 0.13), ces=6.1),
     Place("help_center", "support", 6, _ONLINE, "article_read", csat=0.86, ces=4.8),
-    Place("support_desk", "support", 5, _WRITTEN, "talked", csat=0.88, nps=(0.35, 0.27), cases=160, hours=2.4),
+    Place(
+        "support_desk", "support", 5, _WRITTEN, "talked", csat=0.88, nps=(0.35, 0.27), cases=160, hours=2.4
+    ),
 )
 
 # Traffic by hour of the day (UTC): a quiet night that never dries up, a lunch hump, an evening peak.
