@@ -33,6 +33,8 @@ _STATUS: dict[int, tuple[int, ...]] = {
 }
 _BY_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
 _FOUND = re.compile(r"Code: (\d+)\. DB::Exception")
+# The engine wraps some of its errors into each other: what comes before the last "Code:", and inner versions.
+_WRAPPING = re.compile(r"(?:Code: \d+\. DB::Exception: )+(?=Code: \d)| \(version [\d.]+\)(?:\. \([A-Z_]+\))?")
 
 
 class Refusal(Exception):
@@ -62,6 +64,6 @@ def refusal(code: Code, text: str) -> Refusal:
 def of_engine(fault: Exception) -> Refusal:
     """What the engine's exception says."""
     text = str(fault)
-    text = text[max(text.find("Code: "), 0) :].strip()
+    text = _WRAPPING.sub("", text[max(text.find("Code: "), 0) :].strip())
     found = _FOUND.search(text)
     return Refusal(int(found[1]) if found else Code.UNKNOWN_EXCEPTION, text)
