@@ -29,7 +29,7 @@ def migrate_the_store(configured: Settings) -> None:
 
 
 def worker(environment: dict[str, str], log: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "pipeline.cli", "worker", *more]
+    command = [str(Path(sys.executable).with_name("feedback")), "worker", *more]
     with log.open("ab") as out:
         return subprocess.Popen(command, env=environment, stdout=out, stderr=out)
 
