@@ -6,6 +6,7 @@ PY := $(VENV)/bin/python
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 PORT ?= 9092
+EXAMPLE := examples/incidents
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -15,10 +16,11 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(RUN) ## install what is missing, then start everything on this machine; Ctrl-C ends it
-	@$(VENV)/bin/feedback demo $(ARGS)
+	@$(PY) scripts/foreground $(VENV)/bin/feedback demo $(ARGS)
 
 example: $(RUN) ## the same with a real log of 890 incidents instead of sample traffic
-	@$(VENV)/bin/feedback demo --replay examples/incidents/incident_event_log.csv.gz --map examples/incidents/incidents.toml $(ARGS)
+	@$(PY) scripts/foreground $(VENV)/bin/feedback demo \
+	  --replay $(EXAMPLE)/incident_event_log.csv.gz --map $(EXAMPLE)/incidents.toml $(ARGS)
 
 test: $(DEV) ## the whole test suite
 	@$(PY) -m pytest $(ARGS)
@@ -32,7 +34,7 @@ bench: $(DEV) ## how fast the worker drains a full topic of Apache Kafka
 	@$(PY) -m bench $(ARGS)
 
 kafka: $(RUN) ## Apache Kafka 4.3 on 127.0.0.1:9092 (PORT=...), from Maven; Ctrl-C ends it
-	@$(PY) -m pipeline.embedded.apache --port $(PORT) $(ARGS)
+	@$(PY) scripts/foreground $(PY) -m pipeline.embedded.apache --port $(PORT) $(ARGS)
 
 lock: $(DEV) ## write the locks anew from pyproject.toml
 	@scripts/lock $(VENV)
