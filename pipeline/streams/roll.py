@@ -13,7 +13,6 @@ from pipeline.events.records import Records
 from pipeline.journal.deltas import Delta, unpack_delta
 from pipeline.journal.journal import JournalBroken
 from pipeline.journal.log import Log, OutOfRange, Unknown
-from pipeline.journal.pack import NewerFormat
 from pipeline.journal.rollup import Folded, Rollup
 from pipeline.measures.rolling import WindowSums
 from pipeline.measures.scoreboard import News, Scoreboard
@@ -233,12 +232,14 @@ class Roll:
             log.error("a delta is missing before this one, which is not counted", extra={**where, **source})
 
     def _unpacked(self, owned: Owned, offset: int, value: bytes | None) -> Delta | None:
-        """None if somebody else wrote this: were it a delta of ours, its number would be missed at once."""
+        """None if somebody else wrote this: were it a delta of ours, its number would be missed at once.
+
+        Raises:
+            NewerFormat: a newer version wrote it.
+        """
         try:
             return unpack_delta(value or b"")
-        except NewerFormat:
-            raise
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             where = {"topic": self.topic, "partition": owned.partition, "offset": offset}
             log.error("not a delta, ignored", extra={**where, "error": type(error).__name__})  # noqa: TRY400 - no trace
             return None

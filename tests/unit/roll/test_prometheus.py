@@ -174,6 +174,9 @@ def test_resolution_cases_are_cumulative():
     }
     assert stats.keys() == {"p50", "p90", "p95", "p99", "mean"}
     assert stats["p50"] == pytest.approx(50, rel=0.045)
+    assert stats["mean"] == pytest.approx(
+        sum(int(bins_of(np.array([s * 1000]))[0]) for s in (0, 50, 3000, 10**7)) / 4
+    )
     assert stats["p99"] == pytest.approx(10**7, rel=0.045)
 
 
@@ -219,7 +222,7 @@ def test_what_is_beyond_the_cap_is_shown_together_and_nothing_is_lost():
 def test_a_series_that_has_gone_frees_its_place():
     made = Metrics(SHIPPED, {}, 2)
     first, second = (board_of((leaf("csat", "csat_1_5", touchpoint=t), 5, 1)) for t in ("old", "new"))
-    for boards, names in (([first], {"old"}), ([first, second], {"old", OTHER}), ([second], {"new"})):
+    for boards, names in (([first], {"old"}), ([second, first], {"old", OTHER}), ([second], {"new"})):
         samples = shown(made.exposition([sums for board in boards for sums in board.sums()]))
         assert {h["touchpoint"] for h, _ in samples["feedback_csat_window_responses"]} == names
 

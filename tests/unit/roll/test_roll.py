@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import struct
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from pipeline.events.wire import decode, milliseconds
 from pipeline.journal.deltas import CellChanges, Delta, pack_delta
 from pipeline.journal.journal import JournalBroken
 from pipeline.journal.log import Unknown
+from pipeline.journal.pack import NewerFormat
 from pipeline.measures.cells import Series, marginals
 from pipeline.measures.instruments import SHIPPED
 from pipeline.measures.scores import score
@@ -244,6 +246,33 @@ async def test_a_restart_ends_scores_that_emptied_meanwhile():
         await roll.recover(0)
         await roll.tick(int(now[0] * 1000))
         assert bool(last_scores(sender.sent["scores"])) == (later == 0)
+
+
+async def test_what_a_stranger_wrote_is_ignored_and_what_a_newer_version_wrote_stops():
+    log, sender = MemoryLog(), MemorySender(random.Random(1))
+    stranger = b"FJ" + struct.pack("<BI", 1, 1) + b"5"
+    newer = b"FJ" + struct.pack("<BI", 99, 1) + b"5"
+    log.put(stranger)
+    log.put(one_answer())
+    roll = Roll(settings(), lambda _: log, sender, Told(), lambda: NOW)
+    await roll.recover(0)
+    assert len(roll.owned()) == len(WINDOWS)
+    log.put(newer)
+    for _ in range(2):
+        with pytest.raises(NewerFormat):
+            await roll.on_batch(0, records(log, 2, 3))
+
+
+async def test_drained_is_folded_and_published():
+    log, sender = MemoryLog(), MemorySender(random.Random(1))
+    log.put(one_answer())
+    roll = Roll(settings(), lambda _: log, sender, Told(), lambda: NOW)
+    assert not roll.drained(0, 1)
+    await roll.recover(0)
+    assert not roll.drained(0, 1)
+    await roll.tick(NOW * 1000)
+    assert roll.drained(0, 1)
+    assert not roll.drained(0, 2)
 
 
 async def test_a_gap_is_an_alarm_and_never_jumped():
