@@ -46,9 +46,9 @@ class Cells:
     @staticmethod
     def empty(size: int) -> Cells:
         """Room for `size` cells."""
-        narrow = (np.zeros(size, np.int32) for _ in range(3))
-        wide = (np.zeros(size, np.int64) for _ in range(4))
-        return Cells(*narrow, *wide)
+        leaf, minute, bins = (np.zeros(size, np.int32) for _ in range(3))
+        part, version, n, total = (np.zeros(size, np.int64) for _ in range(4))
+        return Cells(leaf, minute, bins, part, version, n, total)
 
 
 _NAMES = tuple(f.name for f in fields(Cells))

@@ -72,4 +72,5 @@ def summed(cells: CellRows) -> CellRows:
     if len(out):
         out["n"] = np.add.reduceat(cells["n"][order], firsts)
         out["total"] = np.add.reduceat(cells["total"][order], firsts)
-    return out[(out["n"] != 0) | (out["total"] != 0)]
+    kept: CellRows = out[(out["n"] != 0) | (out["total"] != 0)]
+    return kept

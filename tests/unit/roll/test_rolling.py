@@ -170,3 +170,11 @@ def test_many_small_changes_of_one_minute_add_up():
         rolling.advance((BASE + minutes) * 60_000)
         assert rolling.sums(0, np.array([0])).counts.tolist() == [left]
         assert rolling.sums(1, np.array([0])).counts.tolist() == [[40] * 5]
+
+
+def test_a_batch_may_be_applied_in_pieces(monkeypatch):
+    monkeypatch.setattr("pipeline.measures.rolling._AT_ONCE", 2)
+    rolling = Rolling("csat", "csat_1_5", [Window("5m", 300)])
+    rolling.advance(BASE * 60_000)
+    rolling.add(*columns([(rolling.leaf(leaf), BASE, 5, 1, 5000) for leaf in LEAVES[:5]]))
+    assert rolling.sums(0, rolling.live(0, [OVERALL])).counts.tolist() == [[5]]
