@@ -18,6 +18,7 @@ from rich.console import Console
 from bench import report
 from bench.contenders import CONTENDERS, Contender
 from bench.place import BUILD, Broker, broker
+from bench.profile import FOLDER, profile, stages
 from bench.responses import Responses, responses
 from bench.running import Run, run
 from pipeline.errors import FeedbackError
@@ -37,7 +38,7 @@ def main() -> int:
     contenders = [one for one in CONTENDERS if one.name in given.only]
     try:
         with broker() as kafka:
-            return _bench(kafka, contenders, given)
+            return (_profile if given.profile else _bench)(kafka, contenders, given)
     except FeedbackError as error:
         err.print(f"error: {error}")
         return 1
@@ -55,7 +56,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=names, default=only, metavar="CONTENDER", help=", ".join(names)
     )
-    parser.add_argument("--profile", action="store_true", default=bool(os.environ.get("PROFILE")), help=PROFILE)
+    parser.add_argument(
+        "--profile", action="store_true", default=bool(os.environ.get("PROFILE")), help=PROFILE
+    )
     return parser.parse_args()
 
 
@@ -79,7 +82,19 @@ def _run(contender: Contender, kafka: Broker, inputs: Inputs) -> Run:
     done = run(contender, kafka, inputs.of(contender))
     steps = ", ".join(f"{step.removeprefix('drained: ')} {at:.2f} s" for step, at in done.steps.items())
     err.print(f"{done.contender:16} {done.rate:>10,.0f} records/s, {done.cpu:7.2f} CPU s/M, {steps}")
+    if not done.right:
+        err.print(f"{done.contender}: WRONG, found {done.found} and not {done.expected}")
     return done
+
+
+def _profile(kafka: Broker, contenders: Sequence[Contender], given: argparse.Namespace) -> int:
+    inputs = Inputs(given)
+    for one in contenders:
+        if one.checks:  # ours
+            out.print(profile(one, kafka, inputs.of(one)))
+    out.print(stages(given.records, given.rate))
+    out.print(f"stacks and reports: {FOLDER}")
+    return 0
 
 
 class Inputs:

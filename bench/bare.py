@@ -17,10 +17,9 @@ _AT_ONCE = 10_000
 async def drain(bootstrap: str, topic: str, partitions: int, n: int) -> None:
     """Fetch n records, then end."""
     places = [TopicPartition(topic, p) for p in range(partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, auto_offset_reset="earliest")
     await consumer.start()
     consumer.assign(places)
-    await consumer.seek_to_beginning(*places)
     seen = 0
     while seen < n:
         for records in (await consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)).values():

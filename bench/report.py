@@ -23,7 +23,6 @@ from bench.responses import Responses
 from bench.running import Run
 
 _PACKAGES = ("aiokafka", "faust-streaming", "fastavro", "numpy", "polars", "uvloop", "chdb-core")
-_YES_NO = {True: "right", False: "WRONG", None: "-"}
 NOTES = """\
 
 records/s, and CPU seconds per million records: from the first batch (for the worker: from the moment at which its
@@ -121,5 +120,5 @@ def _row(one: Contender, rounds: Sequence[dict[str, Run]]) -> list[str]:
         f"{middle(lambda run: run.beside['store']):.2f}" if "store" in runs[0].beside else "-",
         f"{middle(lambda run: run.peak):.0f}",
         f"{middle(lambda run: run.startup):.1f}",
-        _YES_NO[all(run.checked for run in runs) if runs[0].checked is not None else None],
+        ("right" if all(run.right for run in runs) else "WRONG") if one.checks else "-",
     ]

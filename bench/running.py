@@ -36,7 +36,8 @@ class Run:
         cpu_all: of the process, its start and its end included.
         peak: highest resident memory.
         beside: "broker" and "store" -> their CPU within `seconds`.
-        checked: whether its numbers are right; None where it publishes none.
+        expected: what its numbers must be; empty where it publishes none.
+        found: what they are.
     """
 
     contender: str
@@ -48,12 +49,18 @@ class Run:
     cpu_all: float
     peak: float
     beside: dict[str, float]
-    checked: bool | None
+    expected: dict[str, int]
+    found: dict[str, int]
 
     @property
     def rate(self) -> float:
         """Records a second."""
         return self.records / self.seconds
+
+    @property
+    def right(self) -> bool:
+        """Whether its numbers are what they must be."""
+        return self.expected == self.found
 
 
 def run(contender: Contender, kafka: Broker, sent: Responses, under: Sequence[str] = ()) -> Run:
@@ -113,7 +120,8 @@ def _measured(
         cpu_all=meter.cpu("it", meter.begin, meter.end) / million,
         peak=meter.peak("it"),
         beside={name: meter.cpu(name, begin, end) / million for name in beside},
-        checked=_checked(at, sent, stored=store is not None) if contender.checks else None,
+        expected=_expected(contender, sent),
+        found=_found(contender, at),
     )
 
 
@@ -136,14 +144,33 @@ def _finish(process: subprocess.Popen[bytes], log: Path) -> None:
         raise FeedbackError(msg)
 
 
-def _checked(at: Place, sent: Responses, *, stored: bool) -> bool:
-    """Whether every record came to the outcome that it had to, and all of them are in the store."""
-    found = asyncio.run(topics.outcomes(at.settings))
-    if not topics.matches(sent.expected, found):
-        return False
-    if not stored:
-        return True
-    rows = len(sent) - sent.expected["dead_letter"]
+def _expected(contender: Contender, sent: Responses) -> dict[str, int]:
+    """What must be published, and stored: outcome -> records, and rows of the store."""
+    if not contender.checks:
+        return {}
+    outcomes = {name: n for name, n in sent.expected.items() if n}
+    if not contender.store:
+        return outcomes
+    counted = sent.expected["counted"]
+    rows = {
+        "responses": len(sent) - sent.expected["dead_letter"],
+        "current_responses": counted,
+        "cells": counted,
+    }
+    return outcomes | {f"{name} stored": n for name, n in rows.items()}
+
+
+def _found(contender: Contender, at: Place) -> dict[str, int]:
+    """The same as it is."""
+    if not contender.checks:
+        return {}
+    outcomes = asyncio.run(topics.outcomes(at.settings))
+    if not contender.store:
+        return outcomes
     client = connect(at.settings, write=False)
-    counts = [client.command(f"SELECT count() FROM {name}") for name in ("responses", "current_responses")]
-    return counts == [rows, sent.expected["counted"]]
+    asked = {
+        "responses": "SELECT count() FROM responses FINAL",
+        "current_responses": "SELECT count() FROM current_responses",
+        "cells": "SELECT sum(n) FROM cells FINAL",
+    }
+    return outcomes | {f"{name} stored": int(str(client.command(sql))) for name, sql in asked.items()}
