@@ -98,7 +98,8 @@ class Replay:
             self._say.line(f"  {self._file.name} was replayed at an earlier start.")
             return
         self._say.quiet()
-        command = [sys.executable, "-m", "pipeline", "replay", str(self._file), "--map", str(self._mapping)]
+        program = [sys.executable, "-m", "pipeline", "--log-level", "warning"]
+        command = [*program, "replay", str(self._file), "--map", str(self._mapping)]
         process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
         try:
             code = await process.wait()

@@ -29,8 +29,11 @@ QUESTION = " UNION ALL ".join(
         _question("resolution", "resolution_times", "sum(seconds_sum) / sum(n)"),
     )
 )
-# Where the last day is empty: when was the last time that anything counted?
-NEWEST = "SELECT toUnixTimestamp(max(bucket)) AS newest FROM cells WHERE metric != 'touchpoints' HAVING count() > 0"
+# Where the last day is empty: from when to when is there anything?
+SPAN = (
+    "SELECT toUnixTimestamp(min(bucket)) AS oldest, toUnixTimestamp(max(bucket)) AS newest "
+    "FROM cells WHERE metric != 'touchpoints' HAVING count() > 0"
+)
 
 
 def lines(rows: Iterable[Mapping[str, Any]], now: int) -> dict[str, Any]:

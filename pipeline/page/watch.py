@@ -98,12 +98,12 @@ class Watch:
             await asyncio.sleep(TRENDS_EVERY if known.get("lines") else TRENDS_RETRY)
 
     async def _lines(self, session: aiohttp.ClientSession) -> dict[str, Any]:
-        """The lines of the last 24 hours; where there are none, the time of the newest data."""
+        """The lines of the last 24 hours; where there are none, the span of what there is."""
         found = trends.lines(await self._ask(session, trends.QUESTION), int(time.time()))
         if found["lines"]:
             return found
-        newest = [row["newest"] for row in await self._ask(session, trends.NEWEST)]
-        return {**found, "newest": newest[0] if newest else None}
+        span = await self._ask(session, trends.SPAN)
+        return {**found, "span": span[0] if span else None}
 
     async def _ask(self, session: aiohttp.ClientSession, question: str) -> list[dict[str, Any]]:
         asked = session.post(

@@ -52,9 +52,9 @@ class RunningDemo:
 
 @contextmanager
 def demo(data: Path, variables: Mapping[str, str], *arguments: str) -> Iterator[RunningDemo]:
-    """Started with its output in a file; killed at the end if it still runs."""
+    """Started with its output in a file; killed at the end if it still runs. `variables` name its folder `data`."""
     output = data.with_suffix(f".{time.monotonic_ns()}.txt")
-    command = [sys.executable, "-m", "pipeline", "demo", "--data", str(data), *arguments]
+    command = [sys.executable, "-m", "pipeline", "demo", *arguments]
     with output.open("wb") as file:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**variables, "COLUMNS": "200"}

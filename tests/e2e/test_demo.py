@@ -21,6 +21,9 @@ from tests.support.needs import need
 
 Variables = Callable[..., dict[str, str]]
 WORKS = "Ctrl-C ends everything"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "incidents"
+REPLAY = ("--replay", str(EXAMPLE / "incident_event_log.csv.gz"), "--map", str(EXAMPLE / "incidents.toml"))
+EVENT = {"source": "test", "touchpoint": "checkout", "channel": "web"}
 
 
 @pytest.fixture
@@ -89,9 +92,6 @@ async def test_one_command_to_scores_on_the_page(own: dict[str, str], tmp_path: 
         assert running.left == []
 
 
-EVENT = {"source": "test", "touchpoint": "checkout", "channel": "web"}
-
-
 def test_a_second_start_goes_on_with_the_same_data(own: dict[str, str], tmp_path: Path) -> None:
     with demo(tmp_path / "data", own, "--rate", "20") as running:
         running.until(WORKS)
@@ -113,7 +113,7 @@ def test_a_second_start_goes_on_with_the_same_data(own: dict[str, str], tmp_path
 def test_it_ends_by_itself_after_the_duration(own: dict[str, str], tmp_path: Path) -> None:
     with demo(tmp_path / "data", own, "--duration", "1", "--rate", "0") as running:
         assert running.process.wait(120) == 0
-        assert "history" not in running.text
+        assert "up to now" not in running.text
         assert running.left == []
 
 
@@ -180,6 +180,36 @@ def test_no_broker_at_the_address_given(own: dict[str, str], tmp_path: Path) -> 
         assert running.process.wait(120) == 1
         assert "no Kafka broker answers at 127.0.0.1:" in running.text
         assert running.left == []
+
+
+def test_a_history_of_its_own_and_only_once(own: dict[str, str], tmp_path: Path) -> None:
+    counted = "SELECT sum(n), round(sum(seconds_sum)) FROM resolution_times WHERE clock = 'first_resolution'"
+    with demo(tmp_path / "data", own, *REPLAY) as running:
+        running.until(r"5,998 rows, 0 of them bad; 2,727 events acknowledged")
+        running.until(WORKS)
+        assert settled(own, 2727) == {"counted": 2727}
+        assert [int(value) for value in until_stored(own, counted, 890)] == [890, 964_508_580]
+        assert running.end() == 0
+    assert (tmp_path / "data-incident_event_log" / "demo.json").exists()
+    assert not (tmp_path / "data").exists()
+    with demo(tmp_path / "data", own, *REPLAY) as running:
+        running.until("was replayed at an earlier start")
+        running.until(WORKS)
+        assert outcomes(own) == {"counted": 2727}
+        assert running.end() == 0
+    with demo(tmp_path / "data", own, "--data", str(tmp_path / "data-incident_event_log")) as running:
+        running.until(WORKS)
+        assert "up to now" not in running.text  # no sample traffic into the history of others
+        assert running.end() == 0
+        assert running.left == []
+
+
+def until_stored(own: dict[str, str], sql: str, first: int) -> list[Any]:
+    end = time.monotonic() + 60
+    while int((found := ask(own, sql)[0])[0] or 0) < first:
+        assert time.monotonic() < end, found
+        time.sleep(0.5)
+    return found
 
 
 def test_replay_needs_its_map(own: dict[str, str], tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ async def test_lines_of_the_last_day_from_cells(stored: Settings) -> None:
     assert found["resolution", "payment"][-1] == 600.0
 
 
-async def test_where_the_day_is_empty_the_time_of_the_newest_data(stored: Settings) -> None:
-    assert await lines(stored) == {**await lines(stored), "lines": [], "newest": None}
-    insert(stored, [("csat", "csat_1_5", "payment", "web", "new", 1_487_408_400, 5, 3, 15.0)])
-    assert (await lines(stored))["newest"] == 1_487_408_400
+async def test_where_the_day_is_empty_from_when_to_when_there_is_data(stored: Settings) -> None:
+    empty = await lines(stored)
+    assert (empty["lines"], empty["span"]) == ([], None)
+    csat = ("csat", "csat_1_5", "payment", "web", "new")
+    insert(stored, [(*csat, 1_487_408_400, 5, 3, 15.0), (*csat, 1_480_000_020, 5, 3, 15.0)])
+    assert (await lines(stored))["span"] == {"oldest": 1_480_000_020, "newest": 1_487_408_400}

@@ -42,7 +42,7 @@ function draw() {
   const overall = METRICS.filter((it) => !it.only)
     .flatMap((it) => model.instruments(it).map((instrument) => model.score(chosen, it.metric, instrument, OVERALL)))
     .filter(Boolean);
-  view.show(model, chosen, headline(model.touchpoints(chosen), overall, chosen, model.trends.newest));
+  view.show(model, chosen, headline(model.touchpoints(chosen), overall, chosen, model.trends.span));
 }
 
 function connect() {

@@ -136,6 +136,8 @@ export class View {
     say(find("rest"), rest);
     for (const tile of this.tiles) tile.show(model, window, OVERALL);
     const touchpoints = model.touchpoints(window);
+    find("nobody").hidden = touchpoints.length > 0;
+    find("table").hidden = touchpoints.length === 0;
     for (const it of touchpoints) this.#row(it.name).show(model, window, it);
     this.#arrange(touchpoints.map((it) => this.rows.get(it.name).node));
   }

@@ -38,12 +38,12 @@ export function range(metric, row) {
 }
 
 // The one sentence on top (without figures: it is read aloud when it changes), and the figures under it.
-// `newest` is the time of the newest data (seconds) where the last day is empty.
-export function headline(touchpoints, overall, window, newest) {
+// `span` is from when to when there is data (seconds), known where the last day is empty.
+export function headline(touchpoints, overall, window, span) {
   const answered = touchpoints.filter((it) => it.csat.length);
   const troubled = touchpoints.filter((it) => it.gap > 0);
   if (!window) return ["Waiting for the first scores.", ""];
-  if (!overall.length) return [`No responses in the last ${spoken(window)}.`, newest ? older(newest) : ""];
+  if (!overall.length) return [`No responses in the last ${spoken(window)}.`, span ? older(span) : ""];
   const n = overall.reduce((sum, row) => sum + row.n, 0);
   const answers = `${count(n)} responses in the last ${spoken(window)}`;
   if (!troubled.length) {
@@ -79,7 +79,8 @@ export function spoken(window) {
 }
 
 // Windows look back from now; history is asked for by its time.
-function older(newest) {
-  const time = new Date((newest + 60) * 1000).toISOString().replace(/:00\.000Z$/, "Z");
-  return `The newest data is from ${time.slice(0, 10)}. To see scores of that time: feedback report --at ${time} --window 30d`;
+function older({ oldest, newest }) {
+  const end = new Date((newest + 60) * 1000).toISOString().replace(/:00\.000Z$/, "Z");
+  const days = Math.ceil((newest + 60 - oldest) / 86_400);
+  return `The newest data is from ${end.slice(0, 10)}. Scores over all of it: feedback report --at ${end} --window ${days}d`;
 }
