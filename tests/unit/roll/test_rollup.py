@@ -73,7 +73,7 @@ def logs(draw):
     return streams, log
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(logs())
 def test_any_interleaving_and_redelivery_gives_the_same_cells(case):
     streams, log = case
@@ -98,7 +98,7 @@ def test_any_interleaving_and_redelivery_gives_the_same_cells(case):
     assert {k: (n, total) for k, (_, _, n, total) in by_cell(rollup, rollup.cells()).items()} == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(logs(), st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5), st.booleans()), max_size=30))
 def test_a_version_never_has_two_values_and_the_last_word_is_right(case, publishing):
     """Two owners fold the same log and publish when they like, one of them twice, some of it in vain."""

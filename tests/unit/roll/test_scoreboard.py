@@ -79,7 +79,7 @@ step = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(step, max_size=25))
 def test_scores_and_their_history(steps):
     board, rows, now = Scoreboard(WINDOWS, SHIPPED), [], BASE * 60_000
