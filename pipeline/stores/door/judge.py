@@ -54,7 +54,8 @@ _FILE = re.compile(r"^ *(?:Function|Identifier) file\b", re.MULTILINE)
 _SET = re.compile(r"^ *Set$", re.MULTILINE)
 _FORMAT = re.compile(r"^ Identifier (\w+)$", re.MULTILINE)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
-_CLAUSE = re.compile(r"\bSETTINGS (\w+ = [^\s,()]+(?:, \w+ = [^\s,()]+)*)")
+# EXPLAIN has options of its own, which are written and parsed alike.
+_CLAUSE = re.compile(r"(?:\bSETTINGS|^EXPLAIN(?: [A-Z]+)*) (\w+ = [^\s,()]+(?:, \w+ = [^\s,()]+)*)")
 
 
 @dataclass(frozen=True, slots=True)
