@@ -1,7 +1,8 @@
-"""Where the worker's time goes while it drains: py-spy looks at every thread, a hundred times a second.
+"""Where the worker's time goes while it drains: py-spy looks at its threads, a hundred times a second.
 
-Written to build/bench/profile/: raw stacks (`worker.txt`, one a line with its count: what flame graph tools take), and
-for people the functions by time, and the stages of the pure core.
+Once at every thread that is not waiting, and once at the thread that holds the interpreter (GIL): what stands in the
+second list is what keeps the other core idle. Written to build/bench/profile/: raw stacks (one a line with its count,
+which flame graph tools take), for people the functions by time, and the stages of the pure core.
 """
 
 from __future__ import annotations
@@ -23,20 +24,33 @@ FOLDER = BUILD / "profile"
 _HERTZ = 100
 _LINES = 40
 _OURS = "pipeline/"
+_IMPORTING = "importlib._bootstrap"
+# the innermost frame of a thread that waits; py-spy takes it for work when the machine is busy
+_WAITING = (
+    "_worker (concurrent/futures/thread.py",
+    "EpollSelector.select (",
+    "wait (threading.py",
+    "SocketIO.readinto (",
+)
 
 Stacks = list[tuple[str, list[str], int]]  # thread, frames from the outside in, samples
 
 
 def profile(contender: Contender, kafka: Broker, sent: Responses) -> str:
     """Run it under py-spy; the report."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    raw = FOLDER / f"{contender.name}.txt"
-    done = run(contender, kafka, sent, under=_spy(raw))
-    stacks = list(_stacks(raw.read_text().splitlines()))
-    report = "\n".join(
-        _report(stacks, f"{contender.name}: {done.rate:,.0f} records/s while it was looked at")
+    return "\n".join(
+        _watched(contender, kafka, sent, f"{contender.name}-{kind}", options)
+        for kind, options in (("work", ()), ("gil", ("--gil",)))
     )
-    (FOLDER / f"{contender.name}-functions.txt").write_text(report + "\n")
+
+
+def _watched(contender: Contender, kafka: Broker, sent: Responses, name: str, options: Sequence[str]) -> str:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    raw = FOLDER / f"{name}.txt"
+    done = run(contender, kafka, sent, under=_spy(raw, options))
+    stacks = list(_stacks(raw.read_text().splitlines()))
+    report = "\n".join(_report(stacks, f"{name}: {done.rate:,.0f} records/s while it was looked at"))
+    (FOLDER / f"{name}-functions.txt").write_text(report + "\n")
     return report
 
 
@@ -48,7 +62,7 @@ def stages(records: int, rate: float) -> str:
     return told
 
 
-def _spy(raw: Path) -> Sequence[str]:
+def _spy(raw: Path, options: Sequence[str]) -> Sequence[str]:
     found = shutil.which("py-spy", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
     if found is None:
         msg = "a profile needs py-spy: pip install py-spy"
@@ -84,15 +98,23 @@ def _thread(name: str) -> str:
 
 
 def _report(stacks: Stacks, title: str) -> Iterable[str]:
+    imports = sum(n for _, frames, n in stacks if _imports(frames))
+    stacks = [
+        one for one in stacks if one[1] and not _imports(one[1]) and not one[1][-1].startswith(_WAITING)
+    ]
     total = sum(count for *_, count in stacks)
-    yield f"{title}; {total / _HERTZ:.1f} s of threads at work were seen"
+    yield f"\n{title}; {total / _HERTZ:.1f} s of threads at work, and {imports / _HERTZ:.1f} s of imports before"
     yield "\nby thread:"
     yield from _shares(_summed((thread, n) for thread, _, n in stacks), total)
     yield "\nin a function and what it calls (ours only):"
     within = (({f for f in frames if _OURS in f}, n) for _, frames, n in stacks)
     yield from _shares(_summed((frame, n) for frames, n in within for frame in frames), total)
     yield "\nin a function itself:"
-    yield from _shares(_summed((frames[-1], n) for _, frames, n in stacks if frames), total)
+    yield from _shares(_summed((frames[-1], n) for _, frames, n in stacks), total)
+
+
+def _imports(frames: Sequence[str]) -> bool:
+    return any(_IMPORTING in frame for frame in frames)
 
 
 def _summed(pairs: Iterable[tuple[str, int]]) -> Counter[str]:

@@ -29,6 +29,7 @@ records/s, and CPU seconds per million records: from the first batch (for the wo
 partitions are assigned) to the last line, so without process start and group join. The worker looks ten times a second
 whether it is done. Peak memory is VmHWM of the process. Medians; in brackets lowest and highest. "of bare": rate
 over the bare drain's of the same round. Broker and store run on the same cores and are counted beside.
+"batch": mean records that the worker settled at once.
 "counted": what the worker published (and stored) compared with what was sent."""
 
 
@@ -102,7 +103,18 @@ def show(
     console.print(NOTES)
 
 
-_NUMBERS = ("records", "runs", "records/s", "of bare", "CPU s/M", "broker", "store", "peak MB", "start s")
+_NUMBERS = (
+    "records",
+    "runs",
+    "records/s",
+    "of bare",
+    "CPU s/M",
+    "broker",
+    "store",
+    "peak MB",
+    "start s",
+    "batch",
+)
 
 
 def _row(one: Contender, rounds: Sequence[dict[str, Run]]) -> list[str]:
@@ -120,5 +132,6 @@ def _row(one: Contender, rounds: Sequence[dict[str, Run]]) -> list[str]:
         f"{middle(lambda run: run.beside['store']):.2f}" if "store" in runs[0].beside else "-",
         f"{middle(lambda run: run.peak):.0f}",
         f"{middle(lambda run: run.startup):.1f}",
+        f"{middle(lambda run: run.records / run.batches):,.0f}" if one.checks else "-",
         ("right" if all(run.right for run in runs) else "WRONG") if one.checks else "-",
     ]

@@ -69,6 +69,18 @@ async def outcomes(settings: Settings) -> dict[str, int]:
     return {outcome: n for outcome, n in found.items() if n}
 
 
+async def batches(settings: Settings) -> int:
+    """How many batches the responses were settled in: the records of the journal."""
+    topic = Topics(settings.kafka.prefix).journal_responses
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, group_id=None)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, p) for p in range(settings.kafka.partitions)]
+        return sum((await consumer.end_offsets(places)).values())
+    finally:
+        await consumer.stop()
+
+
 async def _rows(settings: Settings, topic: str) -> Any:
     """Every decoded record of a topic."""
     places = [TopicPartition(topic, p) for p in range(settings.kafka.partitions)]
