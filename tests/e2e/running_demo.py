@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+WORKS = "Ctrl-C ends everything"
 PATIENCE = 120.0  # seconds; nothing here measures time, it only must not wait forever
 
 
@@ -65,6 +69,25 @@ def demo(data: Path, variables: Mapping[str, str], *arguments: str) -> Iterator[
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def ask(variables: Mapping[str, str], sql: str) -> list[list[Any]]:
+    """Rows out of the demo's store."""
+    request = urllib.request.Request(
+        f"http://{variables['FEEDBACK_STORE__HTTP']}/?database=feedback&default_format=JSONCompact",
+        sql.encode(),
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)["data"]
+
+
+def until_stored(variables: Mapping[str, str], sql: str, first: int) -> list[Any]:
+    """The row that `sql` gives, once its first value is so high."""
+    end = time.monotonic() + PATIENCE
+    while int((found := ask(variables, sql)[0])[0] or 0) < first:
+        assert time.monotonic() < end, found
+        time.sleep(0.5)
+    return found
 
 
 def _commands() -> dict[int, str]:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,12 @@ import pytest
 
 from pipeline.embedded.process import free_port
 from tests.e2e import browser
-from tests.e2e.running_demo import RunningDemo, demo
+from tests.e2e.running_demo import WORKS, RunningDemo, ask, demo, until_stored
 from tests.support.needs import need
 
-Variables = Callable[..., dict[str, str]]
-WORKS = "Ctrl-C ends everything"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "incidents"
 REPLAY = ("--replay", str(EXAMPLE / "incident_event_log.csv.gz"), "--map", str(EXAMPLE / "incidents.toml"))
 EVENT = {"source": "test", "touchpoint": "checkout", "channel": "web"}
-
-
-@pytest.fixture
-def own(variables: Variables) -> dict[str, str]:
-    """Free addresses for everything."""
-    return variables(kafka={"bootstrap": f"127.0.0.1:{free_port()}"})
-
-
-def get(address: str) -> Any:
-    with urllib.request.urlopen(f"http://{address}", timeout=10) as answer:
-        return json.load(answer)
-
-
-def ask(own: dict[str, str], sql: str) -> list[list[Any]]:
-    request = urllib.request.Request(
-        f"http://{own['FEEDBACK_STORE__HTTP']}/?database=feedback&default_format=JSONCompact", sql.encode()
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)["data"]
 
 
 def outcomes(own: dict[str, str]) -> dict[str, int]:
@@ -202,14 +180,6 @@ def test_a_history_of_its_own_and_only_once(own: dict[str, str], tmp_path: Path)
         assert "up to now" not in running.text  # no sample traffic into the history of others
         assert running.end() == 0
         assert running.left == []
-
-
-def until_stored(own: dict[str, str], sql: str, first: int) -> list[Any]:
-    end = time.monotonic() + 60
-    while int((found := ask(own, sql)[0])[0] or 0) < first:
-        assert time.monotonic() < end, found
-        time.sleep(0.5)
-    return found
 
 
 def test_replay_needs_its_map(own: dict[str, str], tmp_path: Path) -> None:
