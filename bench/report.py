@@ -120,7 +120,7 @@ _NUMBERS = (
 def _row(one: Contender, rounds: Sequence[dict[str, Run]]) -> list[str]:
     runs = [by[one.name] for by in rounds if one.name in by]
     bare = [by[one.name].rate / by["bare"].rate for by in rounds if {one.name, "bare"} <= by.keys()]
-    middle: Callable[[Callable[[Run], float]], float] = lambda of: statistics.median(map(of, runs))  # noqa: E731
+    middle: Callable[[Callable[[Run], float]], float] = lambda of: statistics.median(map(of, runs))  # noqa: E731 - a short name for a formula used four times
     rates = [run.rate for run in runs]
     return [
         f"{runs[0].records:,}",
