@@ -21,10 +21,9 @@ def asked_for(config: Path | None, data: Path | None, kafka: str | None) -> dict
     return found
 
 
-def missing(settings: Settings, *, sample: bool) -> dict[str, str]:
-    """What a demo needs and the configuration does not say: a token, the touchpoints of the sample traffic."""
-    folder = settings.worker.data_dir.absolute()
-    found = {"FEEDBACK_WORKER__DATA_DIR": str(folder)}
+def missing(settings: Settings, folder: Path, *, sample: bool) -> dict[str, str]:
+    """What the configuration does not say: this demo's folder, a token, the sample traffic's touchpoints."""
+    found = {"FEEDBACK_WORKER__DATA_DIR": str(folder.absolute())}
     if not settings.gateway.tokens:
         found["FEEDBACK_GATEWAY__TOKENS"] = Folder(folder).token()
     if sample:

@@ -78,16 +78,13 @@ class Folder:
             msg = f"{path} cannot be read: remove the folder {self.path} to start over"
             raise FeedbackError(msg) from fault
 
-    def claim(self, kafka: str, source: str) -> Owner:
-        """Make it the folder of this broker and content, or see that it is.
+    def owner_for(self, kafka: str, source: str) -> Owner:
+        """The owner if it is this broker and content; in a new folder who would be.
 
         Raises:
             FeedbackError: it belongs to others; counts of two brokers or two histories must not mix.
         """
-        owner = self.owner()
-        if owner is None:
-            owner = Owner(kafka, source)
-            self.write(owner)
+        owner = self.owner() or Owner(kafka, source)
         if owner.kafka != kafka:
             msg = (
                 f"{self.path} holds data of the {_broker(owner.kafka)}, not of the {_broker(kafka)}: "

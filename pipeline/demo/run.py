@@ -14,7 +14,7 @@ from aiohttp import web
 from pipeline.config import Settings
 from pipeline.demo import parts
 from pipeline.demo.content import Content
-from pipeline.demo.folder import Folder
+from pipeline.demo.folder import Folder, Owner
 from pipeline.demo.parts import Parts
 from pipeline.demo.say import Say
 from pipeline.embedded.process import Child
@@ -31,6 +31,7 @@ class Demo:
 
     Attributes:
         settings: with worker.data_dir as the folder of this demo.
+        owner: what that folder belongs to from now on.
         content: what is sent through the pipeline.
         say: tells what happens.
         embedded: start the embedded broker, instead of using the one at kafka.bootstrap.
@@ -38,6 +39,7 @@ class Demo:
     """
 
     settings: Settings
+    owner: Owner
     content: Content
     say: Say
     embedded: bool = True
@@ -95,8 +97,9 @@ class Demo:
             if self.embedded:
                 self._parts.broker = parts.embedded_broker(self.settings)
                 await self._ready("broker", self._parts.broker.start())
+            await ensure(self.settings)
             step.detail = self.settings.kafka.bootstrap
-        await ensure(self.settings)
+        Folder(self.settings.worker.data_dir).write(self.owner)
         self._topics.set()
         listen = self.settings.metrics.listen, self.settings.gateway.listen
         await all_of(self._command("worker", listen[0]), self._command("gateway", listen[1]))

@@ -22,11 +22,15 @@ def test_the_token_is_made_once_and_for_nobody_else(tmp_path: Path) -> None:
 def test_a_folder_keeps_to_its_broker_and_its_content(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "data")
     assert folder.owner() is None
-    assert folder.claim(EMBEDDED, SAMPLE) == folder.claim(EMBEDDED, SAMPLE) == Owner(EMBEDDED, SAMPLE)
+    owner = folder.owner_for(EMBEDDED, SAMPLE)
+    assert owner == Owner(EMBEDDED, SAMPLE)
+    assert folder.owner() is None  # a start that fails claims nothing
+    folder.write(owner)
+    assert folder.owner() == folder.owner_for(EMBEDDED, SAMPLE) == owner
     with pytest.raises(FeedbackError, match="embedded broker, not of the broker at elsewhere:9092"):
-        folder.claim("elsewhere:9092", SAMPLE)
+        folder.owner_for("elsewhere:9092", SAMPLE)
     with pytest.raises(FeedbackError, match=r"from sample traffic, not from log\.csv: use another folder"):
-        folder.claim(EMBEDDED, "log.csv")
+        folder.owner_for(EMBEDDED, "log.csv")
 
 
 def test_a_spoiled_folder_says_what_to_do(tmp_path: Path) -> None:
@@ -45,9 +49,9 @@ def test_what_the_configuration_does_not_say_is_added(
     no_settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "feedback.toml").write_text(
-        'gateway.tokens = ["my-own"]\ntouchpoints.payment.csat_target = 0.5\nworker.data_dir = "here"'
+        'gateway.tokens = ["my-own"]\ntouchpoints.payment.csat_target = 0.5'
     )
-    for name, value in environment.missing(load(), sample=True).items():
+    for name, value in environment.missing(load(), Path("here"), sample=True).items():
         no_settings.setenv(name, value)
     settings = load()
     assert [token.get_secret_value() for token in settings.gateway.tokens] == ["my-own"]
@@ -60,7 +64,7 @@ def test_what_the_configuration_does_not_say_is_added(
 
 
 def test_without_sample_traffic_there_are_no_touchpoints_to_show(no_settings: pytest.MonkeyPatch) -> None:
-    for name, value in environment.missing(load(), sample=False).items():
+    for name, value in environment.missing(load(), Path("here"), sample=False).items():
         no_settings.setenv(name, value)
     assert not load().touchpoints
     assert len(load().gateway.tokens) == 1
