@@ -220,7 +220,7 @@ class Archive:
             self._stored.pop(tp, None)
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] - aiokafka ships no types
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Hands rebalances to the archive."""
 
     def __init__(self, archive: Archive) -> None:

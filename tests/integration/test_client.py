@@ -128,7 +128,7 @@ async def test_wrong_arguments_are_told_at_the_call_and_send_nothing(kafka: str,
         with pytest.raises(EventError, match=r"touchpoint must not be empty; .*channel must not be empty"):
             feedback.touchpoint("", "paid", channel="")
         with pytest.raises(EventError, match=r"comments is not a field; did you mean comment\?"):
-            feedback.csat("shop", 5, channel="web", comments="x")  # type: ignore[call-arg] - the mistake under test
+            feedback.csat("shop", 5, channel="web", comments="x")  # type: ignore[call-arg]  # the mistake under test
     with pytest.raises(EventError, match="source must name the app"):
         Feedback(kafka, source="")
     assert await topic_log.events(kafka, f"{prefix}.responses") == []

@@ -74,7 +74,7 @@ def decode(value: bytes | None, file: str, parsed: Any) -> dict[str, Any] | None
         record = fastavro.schemaless_reader(body, parsed, None)
     except Exception:  # noqa: BLE001  fastavro raises whatever the bytes lead it to
         return None
-    return dict(record) if body.tell() == len(value) - 5 else None  # type: ignore[call-overload, arg-type] - fastavro types records as unions
+    return dict(record) if body.tell() == len(value) - 5 else None  # type: ignore[call-overload, arg-type]  # fastavro types records as unions
 
 
 def wanted(record: dict[str, Any] | None, kafka_time: int) -> bool:

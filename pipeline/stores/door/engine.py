@@ -190,7 +190,7 @@ class Engine:
         import chdb
 
         try:
-            return chdb.connect(str(self.folder))  # type: ignore[no-untyped-call] - chdb ships half its types
+            return chdb.connect(str(self.folder))  # type: ignore[no-untyped-call]  # chdb ships half its types
         except RuntimeError as fault:
             msg = f"the store in {self.folder} cannot be opened: {fault}; is it a folder of `feedback store`?"
             raise FeedbackError(msg) from fault

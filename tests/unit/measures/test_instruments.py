@@ -22,7 +22,7 @@ def test_the_shipped_instruments_are_those_of_the_contract():
 
 def test_nobody_can_change_what_is_shipped():
     with pytest.raises(TypeError):
-        SHIPPED["nps_0_10"] = SHIPPED["nps_1_10"]  # type: ignore[index] - the mistake under test
+        SHIPPED["nps_0_10"] = SHIPPED["nps_1_10"]  # type: ignore[index]  # the mistake under test
 
 
 @pytest.mark.parametrize(
