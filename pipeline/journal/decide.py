@@ -45,7 +45,7 @@ class _Decider:
 
     def __init__(self, topic: str, horizon: int, partitions: int) -> None:
         self._topic = topic
-        self._horizon = horizon
+        self.horizon = horizon
         self._partitions = partitions
 
     def _settle(
@@ -60,7 +60,7 @@ class _Decider:
             series,
             bins,
         )
-        return settle(state.index, arrivals, self._horizon, state.watermark)
+        return settle(state.index, arrivals, self.horizon, state.watermark)
 
     def _decision(
         self,

@@ -74,18 +74,22 @@ def pack_effect(effect: Effect) -> bytes:
         "leaves": effect.leaves,
         "cases": effect.cases,
         "deltas": [[q, number, cells.series] for q, (number, cells) in effect.deltas.items()],
-        "messages": [[m.topic, _text(m.key), _text(m.value)] for m in effect.messages],
+        "messages": list(map(row_of, effect.messages)),
     }
     columns = {f.name: narrow(getattr(effect.ids, f.name)) for f in fields(Ids)}
     for q, (_, cells) in effect.deltas.items():
-        columns |= {f"{q}.{name}": narrow(getattr(cells, name)) for name in _CELL_COLUMNS}
+        columns |= columns_of(cells, str(q))
     return pack(head, columns)
 
 
 def unpack_effect(value: bytes) -> Effect:
     """The inverse of `pack_effect`; raises what `unpack` raises."""
-    head, columns = unpack(value)
-    wide = {f.name: _widened(columns[f.name], f.name) for f in fields(Ids)}
+    return effect_of(*unpack(value))
+
+
+def effect_of(head: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]) -> Effect:
+    """A record of the kind "effect", unpacked."""
+    wide = {f.name: widened(columns[f.name], f.name) for f in fields(Ids)}
     return Effect(
         sequence=head["sequence"],
         last=head["last"],
@@ -96,8 +100,8 @@ def unpack_effect(value: bytes) -> Effect:
         leaves=tuple(Series(*leaf) for leaf in head["leaves"]),
         ids=Ids(**wide),
         cases=head["cases"],
-        deltas={q: (number, _cells(columns, q, series)) for q, number, series in head["deltas"]},
-        messages=tuple(Message(t, _bytes(key), _bytes(value)) for t, key, value in head["messages"]),
+        deltas={q: (number, cells_of(columns, str(q), series)) for q, number, series in head["deltas"]},
+        messages=tuple(map(message_of, head["messages"])),
     )
 
 
@@ -116,20 +120,30 @@ _ID_TYPES = {"a": np.uint64, "b": np.uint64, "series": np.int32, "minute": np.in
 _CELL_TYPES = {"at": np.uint32, "minute": np.int32, "bin": np.int32}
 
 
-def _widened(column: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+def widened(column: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The inverse of `narrow` for a column of `Ids`."""
     return column.astype(_ID_TYPES.get(name, np.int64))
 
 
-def _cells(columns: Mapping[str, npt.NDArray[Any]], q: int, series: list[list[str]]) -> CellChanges:
+def columns_of(cells: CellChanges, prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Changes of cells as columns of a record; their series go into its head."""
+    return {f"{prefix}.{name}": narrow(getattr(cells, name)) for name in _CELL_COLUMNS}
+
+
+def cells_of(columns: Mapping[str, npt.NDArray[Any]], prefix: str, series: list[list[str]]) -> CellChanges:
+    """The inverse of `columns_of`."""
     wide: dict[str, Any] = {
-        name: columns[f"{q}.{name}"].astype(_CELL_TYPES.get(name, np.int64)) for name in _CELL_COLUMNS
+        name: columns[f"{prefix}.{name}"].astype(_CELL_TYPES.get(name, np.int64)) for name in _CELL_COLUMNS
     }
     return CellChanges(tuple(Series(*s) for s in series), **wide)
 
 
-def _text(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
+def row_of(message: Message) -> list[str]:
+    """A message for the head of a record."""
+    return [message.topic, base64.b64encode(message.key).decode(), base64.b64encode(message.value).decode()]
 
 
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text)
+def message_of(row: list[str]) -> Message:
+    """The inverse of `row_of`."""
+    topic, key, value = row
+    return Message(topic, base64.b64decode(key), base64.b64decode(value))

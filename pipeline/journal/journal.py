@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from pipeline.journal.effect import Effect, pack_effect, unpack_effect
-from pipeline.journal.log import Log, OutOfRange, Unknown
+from pipeline.journal.effect import Effect, effect_of, pack_effect
+from pipeline.journal.index import Ids
+from pipeline.journal.log import Log, Unknown
+from pipeline.journal.pack import unpack
+from pipeline.journal.segments import MissingSegment, load, needed, seal
+from pipeline.journal.snapshot import Chunk, Gathering, chunk_of, chunks_of, load_state
 from pipeline.journal.state import State
 
 Run = Callable[..., Awaitable[Any]]
@@ -39,37 +44,45 @@ class JournalCounts:
 class Journal:
     """State of one source partition and the place in the log up to which it was folded.
 
+    Args:
+        log: the journal partition.
+        ids: the partition of the ids topic beside it.
+        name: for messages.
+        writer: a name that no other writer has, so that what two of them seal can be told apart.
+
     Attributes:
         state: the fold so far.
         next: the offset that the next record of ours must get.
+        since_snapshot: records folded since the last snapshot.
     """
 
-    def __init__(self, log: Log, name: str) -> None:
+    def __init__(self, log: Log, ids: Log, name: str, writer: str) -> None:
         self.state = State()
         self.next = 0
+        self.since_snapshot = 0
         self.counts = JournalCounts()
         self._log = log
+        self._ids = ids
         self._name = name
+        self._writer = writer
+        self._started = False
+        self._snapshots = 0
+        self._gathering = Gathering({})
 
     async def catch_up(self) -> None:
         """Fold the log up to its end as of now.
 
         Raises:
-            Unknown: the log does not answer; what was folded so far is a valid prefix, call again.
+            Unknown, OutOfRange: the log does not answer, or was truncated meanwhile: call again.
             JournalBroken: records that must be there are not.
         """
         begin, end = await self._log.bounds()
-        if not begin <= self.next <= end:
-            self._refuse(begin, end)
-        while self.next < end:
-            try:
-                entries, position = await self._log.read(self.next, end)
-            except OutOfRange:
-                self._refuse(*await self._log.bounds())
-                raise
-            for entry in entries:
-                self._take(entry.value)
-            self.next = position
+        if self.next > end:
+            self._lost(end)
+        if self._started and self.next >= begin:
+            await self._follow(end)
+        else:
+            await self._start_over(begin, end)
 
     async def append(self, effect: Effect, run: Run = run_here) -> bool:
         """Write an effect decided on this very state; True if it counts. Otherwise the state was caught up.
@@ -78,14 +91,50 @@ class Journal:
             effect: the next one of `state`.
             run: calls the fold, perhaps in a thread.
         """
+        if not await self._put(pack_effect(effect), partial(run, self.state.fold, effect)):
+            return False
+        self.since_snapshot += 1
+        return True
+
+    async def snapshot(self, horizon: int, run: Run = run_here) -> bool:
+        """Seal the ids that changed, write the rest of the state into the journal, and truncate both logs behind it.
+
+        Nothing hangs on it but the length of the journal: if it fails, the next one does it.
+
+        Args:
+            horizon: milliseconds behind the watermark for which ids are remembered.
+            run: calls what takes long, perhaps in a thread.
+
+        Returns:
+            Whether the snapshot stands, every chunk of it at its expected place.
+        """
+        state = self.state
+        self._snapshots += 1
+        name = f"{self._writer}.{self._snapshots}"
+        changed: Ids = await run(state.changed_ids)
+        sealed = (await seal(self._ids, changed, name),) if len(changed) else ()
+        segments = needed((*state.segments, *sealed), state.watermark - horizon)
+        first = self.next
+        for chunk in await run(chunks_of, state, segments, name):
+            if not await self._put(chunk, _nothing):
+                return False
+        state.sealed(segments)
+        self.since_snapshot = 0
+        await self._log.truncate(first)
+        if segments:
+            await self._ids.truncate(segments[0].first)
+        return True
+
+    async def _put(self, value: bytes, accepted: Callable[[], Awaitable[Any]]) -> bool:
+        """Append; True only if it took exactly the expected place. Otherwise the state has been caught up."""
         try:
-            offset = await self._log.append(pack_effect(effect))
+            offset = await self._log.append(value)
         except Unknown:
             self.counts.unknown += 1
             await self.catch_up()
             return False
         if offset == self.next:
-            await run(self.state.fold, effect)
+            await accepted()
             # last: whoever is interrupted before this reads the record again, and ignores it
             self.next = offset + 1
             return True
@@ -95,23 +144,62 @@ class Journal:
         await self.catch_up()
         return False
 
-    def _take(self, value: bytes | None) -> None:
-        effect = unpack_effect(value or b"")
+    async def _follow(self, end: int) -> None:
+        """From where we stand. Of a snapshot of somebody else only its segments are new."""
+        while self.next < end:
+            entries, position = await self._log.read(self.next, end)
+            for entry in entries:
+                head, columns = unpack(entry.value or b"")
+                if head["kind"] == "effect":
+                    self._take(effect_of(head, columns))
+                else:
+                    self._pass(chunk_of(head, columns))
+            self.next = position
+
+    def _take(self, effect: Effect) -> None:
         if effect.sequence > self.state.sequence + 1:
-            msg = (
-                f"the journal {self._name} jumps from effect {self.state.sequence} to {effect.sequence}: records are "
-                "missing; restore the topic from a replica or run `feedback reset`"
-            )
-            raise JournalBroken(msg)
-        if not self.state.fold(effect):
+            self._started = False  # our base is not on this log: a zombie's snapshot
+            msg = f"the journal {self._name} goes on with {effect.sequence} after {self.state.sequence}"
+            raise Unknown(msg)
+        if self.state.fold(effect):
+            self.since_snapshot += 1
+        else:
             self.counts.ignored += 1
 
-    def _refuse(self, begin: int, end: int) -> None:
-        if self.next > end:
-            self._lost(end)
+    def _pass(self, chunk: Chunk) -> None:
+        """Somebody else's snapshot. If it stands, older segments may be gone: ours must be the same."""
+        if self._gathering.take(chunk) is not None and chunk.sequence == self.state.sequence:
+            self.state.sealed(chunk.segments)
+            self.since_snapshot = 0
+
+    async def _start_over(self, begin: int, end: int) -> None:
+        """From the first record that is left, by way of the snapshots among them."""
+        reading = Reading(searching=begin > 0)
+        position = begin
+        while position < end:
+            entries, position = await self._log.read(position, end)
+            for entry in entries:
+                reading.take(entry.value)
+        if reading.searching or reading.ahead:
+            self._refuse(begin, reading)
+        try:
+            sealed = await load(self._ids, reading.state.segments)
+        except MissingSegment as error:
+            msg = f"the journal {self._name} names ids that are not there: {error}; run `feedback reset`"
+            raise JournalBroken(msg) from error
+        reading.state.load_index(sealed)
+        self.counts.ignored += reading.ignored
+        self.state, self.next, self._started = reading.state, position, True
+        self._gathering = Gathering({})
+        self.since_snapshot = reading.since
+
+    def _refuse(self, begin: int, reading: Reading) -> None:
+        found = (
+            "no complete snapshot" if reading.searching else f"a hole after effect {reading.state.sequence}"
+        )
         msg = (
-            f"the journal {self._name} begins at {begin}, but {self.next} is needed: its records were deleted; "
-            "its topic must have cleanup.policy=delete and retention.ms=-1 (`feedback setup` sets both)"
+            f"the journal {self._name} begins at {begin} and has {found}: its records were deleted; its topic must "
+            "have cleanup.policy=delete and retention.ms=-1 (`feedback setup` sets both); run `feedback reset`"
         )
         raise JournalBroken(msg)
 
@@ -122,3 +210,51 @@ class Journal:
             f"{self.next} was acknowledged; use replication 3 with min.insync.replicas=2, then run `feedback reset`"
         )
         raise JournalBroken(msg)
+
+
+class Reading:
+    """A journal read from its first record that is left.
+
+    The log need not begin at the snapshot that was truncated to: a killed broker forgets recent truncations, and old
+    records come back. So the base is the first complete snapshot, replaced by every later one that is not behind.
+
+    Attributes:
+        state: the fold so far, without an index.
+        searching: no base yet.
+        ahead: an effect was numbered beyond the next one: the base is a zombie's, a later snapshot must replace it.
+        since: effects since the base.
+        ignored: effects that were not the next one.
+    """
+
+    def __init__(self, *, searching: bool) -> None:
+        self.state = State(indexing=False)
+        self.searching = searching
+        self.ahead = False
+        self.since = 0
+        self.ignored = 0
+        self._gathering = Gathering({})
+
+    def take(self, value: bytes | None) -> None:
+        """One record, in the order of the log."""
+        head, columns = unpack(value or b"")
+        if head["kind"] == "snapshot":
+            self._snapshot(chunk_of(head, columns))
+        elif not self.searching:
+            self._effect(effect_of(head, columns))
+
+    def _snapshot(self, chunk: Chunk) -> None:
+        blob = self._gathering.take(chunk)
+        if blob is not None and (self.searching or chunk.sequence >= self.state.sequence):
+            self.state = load_state(blob, chunk.segments)
+            self.searching, self.ahead, self.since = False, False, 0
+
+    def _effect(self, effect: Effect) -> None:
+        if self.state.fold(effect):
+            self.since += 1
+        else:
+            self.ahead |= effect.sequence > self.state.sequence + 1
+            self.ignored += 1
+
+
+async def _nothing() -> None:
+    """A chunk of a snapshot changes nothing."""

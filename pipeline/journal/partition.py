@@ -14,6 +14,8 @@ from pipeline.journal.log import Log
 from pipeline.journal.outbox import Outbox, Outputs, Send
 from pipeline.journal.state import State
 
+SNAPSHOT_EVERY = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -33,9 +35,15 @@ class Decision:
 
 
 class Decider(Protocol):
-    """Decides what records of one source do. Pure: a function of the state and the records."""
+    """Decides what records of one source do. Pure: a function of the state and the records.
+
+    Attributes:
+        max_records: how many at once make an effect that fits a journal record.
+        horizon: milliseconds behind the watermark for which ids are remembered.
+    """
 
     max_records: int
+    horizon: int
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """`records` begin behind `state.applied`; nothing is changed."""
@@ -54,6 +62,7 @@ class SourcePartition:
         outputs: where deltas, derived records and dead letters go.
         decide: what records do.
         run: calls a function, perhaps in a thread, and awaits the result.
+        snapshot_every: effects after which the journal is cut to a snapshot.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class SourcePartition:
         outputs: Outputs,
         decide: Decider,
         run: Run = run_here,
+        snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self.partition = partition
         self.journal = journal
@@ -75,6 +85,7 @@ class SourcePartition:
         self._outputs = outputs
         self._decide = decide
         self._run = run
+        self._snapshot_every = snapshot_every
         self._outbox = Outbox(source, partition, partitions, outputs)
 
     @property
@@ -104,6 +115,12 @@ class SourcePartition:
             if decision is not None:
                 decisions.append(decision)
         return decisions
+
+    async def tidy(self) -> bool:
+        """A snapshot, once the journal has grown; whether one was written. A failed one is left to the next time."""
+        if self.journal.since_snapshot < self._snapshot_every:
+            return False
+        return await self.journal.snapshot(self._decide.horizon, self._run)
 
     async def publish(self) -> int:
         """Send what accepted effects owe downstream; how many effects went out."""

@@ -8,13 +8,19 @@ retries and lost acknowledgements need no fencing.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pipeline.journal.deltas import CellChanges
 from pipeline.journal.effect import Effect, Message
-from pipeline.journal.index import NEVER, Index
-from pipeline.journal.outcomes import Outcome
+from pipeline.journal.index import NEVER, Ids, Index
+from pipeline.journal.outcomes import Outcome, repeats
 from pipeline.measures.cells import Series
+
+if TYPE_CHECKING:
+    from pipeline.journal.segments import Segment
 
 
 class Outgoing:
@@ -22,10 +28,12 @@ class Outgoing:
 
     __slots__ = ("deltas", "messages", "watermark")
 
-    def __init__(self, effect: Effect) -> None:
-        self.watermark = effect.watermark
-        self.deltas: dict[int, tuple[int, CellChanges]] = dict(effect.deltas)
-        self.messages: tuple[Message, ...] = effect.messages
+    def __init__(
+        self, watermark: int, deltas: Mapping[int, tuple[int, CellChanges]], messages: tuple[Message, ...]
+    ) -> None:
+        self.watermark = watermark
+        self.deltas = deltas
+        self.messages = messages
 
 
 class State:
@@ -43,9 +51,11 @@ class State:
         numbers: deltas partition -> last number used.
         outbox: sequence -> what that effect still has to send.
         published: everything up to this sequence is acknowledged downstream.
+        segments: where ids are sealed, oldest first.
+        unsealed: ids of effects since the last snapshot, oldest first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, indexing: bool = True) -> None:
         self.sequence = 0
         self.applied = -1
         self.applied_time = 0
@@ -57,6 +67,9 @@ class State:
         self.numbers: Counter[int] = Counter()
         self.outbox: dict[int, Outgoing] = {}
         self.published = 0
+        self.segments: tuple[Segment, ...] = ()
+        self.unsealed: list[Ids] = []
+        self._indexing = indexing
         self._leaf_numbers: dict[Series, int] = {}
 
     def fold(self, effect: Effect) -> bool:
@@ -66,18 +79,42 @@ class State:
         self.sequence = effect.sequence
         self.applied, self.applied_time = effect.last, effect.time
         self.watermark = effect.watermark
-        for leaf in effect.leaves:
-            self._leaf_numbers[leaf] = len(self.leaves)
-            self.leaves.append(leaf)
+        self.name_leaves(effect.leaves)
         if len(effect.ids):
-            self.index.put(effect.ids)
+            self.unsealed.append(effect.ids)
+            if self._indexing:
+                self.index.put(effect.ids)
         self.cases.update(effect.cases)
         self.outcomes.update(effect.outcomes)
         self.numbers.update({q: number - self.numbers[q] for q, (number, _) in effect.deltas.items()})
         if effect.deltas or effect.messages:
-            self.outbox[effect.sequence] = Outgoing(effect)
+            self.outbox[effect.sequence] = Outgoing(effect.watermark, effect.deltas, effect.messages)
         self.mark_published(effect.published)
         return True
+
+    def changed_ids(self) -> Ids:
+        """What is known now under the ids that changed since the last snapshot, each once."""
+        none = np.zeros(0, np.uint64)
+        a, b = (np.concatenate([none, *(getattr(ids, half) for ids in self.unsealed)]) for half in ("a", "b"))
+        first = np.flatnonzero(repeats(a, b)[1] == 0)
+        return self.index.get(a[first], b[first])
+
+    def sealed(self, segments: tuple[Segment, ...]) -> None:
+        """A snapshot with these segments stands in the journal."""
+        self.segments = segments
+        self.unsealed = []
+
+    def load_index(self, sealed: Iterable[Ids]) -> None:
+        """Fill the index of a state that was folded without one: sealed ids first, then those since."""
+        for ids in (*sealed, *self.unsealed):
+            self.index.put(ids)
+        self._indexing = True
+
+    def name_leaves(self, leaves: Iterable[Series]) -> None:
+        """Give new leaves the next numbers."""
+        for leaf in leaves:
+            self._leaf_numbers[leaf] = len(self.leaves)
+            self.leaves.append(leaf)
 
     def mark_published(self, sequence: int) -> None:
         """Everything up to `sequence` is acknowledged downstream: it need not be sent again."""

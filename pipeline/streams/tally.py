@@ -17,7 +17,7 @@ from pipeline.journal.decide import outcome_records
 from pipeline.journal.log import Log, Unknown
 from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition, read_records
-from pipeline.streams.patience import persist
+from pipeline.streams.patience import TROUBLE, persist
 
 log = logging.getLogger(__name__)
 OUTCOMES = "outcomes"
@@ -213,6 +213,19 @@ class Tally:
             self._tell(owned, decision)
         self._metrics.latency("counted", time.time() - times / 1000)
         self.work.set()
+        await self._tidy(owned)
+
+    async def _tidy(self, owned: Owned) -> None:
+        started = time.monotonic()
+        try:
+            done = await owned.partition.tidy()
+        except TROUBLE as error:
+            log.warning("no snapshot this time", extra={"topic": self.topic, "error": str(error)})
+            return
+        if done:
+            seconds = round(time.monotonic() - started, 3)
+            where = {"topic": self.topic, "partition": owned.partition.partition}
+            log.info("wrote a snapshot", extra={**where, "seconds": seconds})
 
     def _tell(self, owned: Owned, decision: Decision) -> None:
         effect = decision.effect

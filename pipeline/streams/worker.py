@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
+from uuid import uuid4
 
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
@@ -202,13 +203,19 @@ class Worker:
         on_responses = DecideResponses(responses, instruments, horizon["responses"], partitions)
         on_touchpoints = DecideTouchpoints(touchpoints, horizon["touchpoints"], partitions)
         return {
-            responses: self._tally("responses", responses, self.topics.journal_responses, on_responses),
+            responses: self._tally(
+                "responses", responses, self.topics.journal_responses, self.topics.ids_responses, on_responses
+            ),
             touchpoints: self._tally(
-                "touchpoints", touchpoints, self.topics.journal_touchpoints, on_touchpoints
+                "touchpoints",
+                touchpoints,
+                self.topics.journal_touchpoints,
+                self.topics.ids_touchpoints,
+                on_touchpoints,
             ),
         }
 
-    def _tally(self, source: str, topic: str, journal: str, decide: Decider) -> Tally:
+    def _tally(self, source: str, topic: str, journal: str, ids: str, decide: Decider) -> Tally:
         partitions = self.settings.kafka.partitions
 
         def make(p: int) -> tuple[SourcePartition, Log]:
@@ -217,7 +224,12 @@ class Worker:
                 source,
                 p,
                 partitions,
-                journal=Journal(KafkaLog(self.broker, journal, p), f"{journal}/{p}"),
+                journal=Journal(
+                    KafkaLog(self.broker, journal, p),
+                    KafkaLog(self.broker, ids, p),
+                    f"{journal}/{p}",
+                    uuid4().hex,
+                ),
                 inputs=inputs,
                 outputs=self.outputs,
                 decide=decide,

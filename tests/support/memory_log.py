@@ -20,6 +20,7 @@ class MemoryLog:
         self.rng = rng or random.Random(0)
         self.trouble = trouble
         self.late: list[bytes] = []
+        self.kept = 0  # the start that a killed broker would remember
 
     def put(self, value: bytes | None, time: int = 0) -> int:
         """Write without any trouble; a None is a transaction marker, which nobody is handed."""
@@ -68,6 +69,14 @@ class MemoryLog:
         """Forget what stands before."""
         await self._up()
         self.start = max(self.start, before)
+
+    def crash(self) -> None:
+        """The broker is killed: it may forget truncations since the last checkpoint, so old records come back."""
+        self.start = self.rng.randint(self.kept, self.start)
+
+    def checkpoint(self) -> None:
+        """The broker writes down where the log starts."""
+        self.kept = self.start
 
     async def _up(self) -> None:
         await asyncio.sleep(0)

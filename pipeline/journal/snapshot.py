@@ -1,0 +1,114 @@
+"""Snapshots: the state of a source partition without its sealed ids, in chunks that stand in the journal itself.
+
+A reader takes the first complete snapshot and replaces it by every later one whose number is not lower. Not only by
+later *and higher* ones: a state built on a zombie's snapshot may have taken a record that everybody else rejected, and
+stand at the same number as the right one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.journal.effect import Message, cells_of, columns_of, message_of, row_of
+from pipeline.journal.outcomes import Outcome
+from pipeline.journal.pack import pack, unpack
+from pipeline.journal.segments import Segment
+from pipeline.journal.state import Outgoing, State
+from pipeline.measures.cells import Series
+
+_CHUNK = 4 << 20
+
+
+class Chunk(NamedTuple):
+    """A part of a snapshot as it stands in the journal; `segments` are those of the whole."""
+
+    name: str
+    number: int
+    chunks: int
+    sequence: int
+    segments: tuple[Segment, ...]
+    part: bytes
+
+
+def chunks_of(state: State, segments: Sequence[Segment], name: str) -> list[bytes]:
+    """The journal records of a snapshot. `segments` hold every id of the state that is still remembered."""
+    blob = _dump(state)
+    parts = [blob[k : k + _CHUNK] for k in range(0, len(blob), _CHUNK)]
+    head = {"kind": "snapshot", "name": name, "chunks": len(parts), "sequence": state.sequence}
+    head["segments"] = segments
+    return [
+        pack({**head, "chunk": k}, {"part": np.frombuffer(part, np.uint8)}) for k, part in enumerate(parts)
+    ]
+
+
+def chunk_of(head: dict[str, Any], columns: dict[str, Any]) -> Chunk:
+    """A record of the kind "snapshot", unpacked."""
+    segments = tuple(Segment(*segment) for segment in head["segments"])
+    part = columns["part"].tobytes()
+    return Chunk(head["name"], head["chunk"], head["chunks"], head["sequence"], segments, part)
+
+
+@dataclass
+class Gathering:
+    """Chunks of snapshots on the way to being complete."""
+
+    parts: dict[str, dict[int, bytes]]
+
+    def take(self, chunk: Chunk) -> bytes | None:
+        """The whole of a snapshot, once its last chunk is here."""
+        parts = self.parts.setdefault(chunk.name, {})
+        parts[chunk.number] = chunk.part
+        if len(parts) < chunk.chunks:
+            return None
+        return b"".join(part for _, part in sorted(self.parts.pop(chunk.name).items()))
+
+
+def _dump(state: State) -> bytes:
+    head = {
+        "sequence": state.sequence,
+        "applied": state.applied,
+        "applied_time": state.applied_time,
+        "watermark": state.watermark,
+        "published": state.published,
+        "outcomes": [[day, int(outcome), n] for (day, outcome), n in state.outcomes.items()],
+        "leaves": state.leaves,
+        "cases": state.cases,
+        "numbers": list(state.numbers.items()),
+        "outbox": [
+            [
+                s,
+                out.watermark,
+                [[q, k, c.series] for q, (k, c) in out.deltas.items()],
+                list(map(row_of, out.messages)),
+            ]
+            for s, out in state.outbox.items()
+        ],
+    }
+    columns: dict[str, Any] = {}
+    for s, out in state.outbox.items():
+        for q, (_, cells) in out.deltas.items():
+            columns |= columns_of(cells, f"{s}.{q}")
+    return pack(head, columns)
+
+
+def load_state(blob: bytes, segments: tuple[Segment, ...]) -> State:
+    """The state of a whole snapshot. Its index is empty: the segments are to be loaded into it."""
+    head, columns = unpack(blob)
+    state = State(indexing=False)
+    for name in ("sequence", "applied", "applied_time", "watermark", "published"):
+        setattr(state, name, head[name])
+    state.outcomes = Counter({(day, Outcome(outcome)): n for day, outcome, n in head["outcomes"]})
+    state.name_leaves(Series(*leaf) for leaf in head["leaves"])
+    state.cases = head["cases"]
+    state.segments = segments
+    state.numbers = Counter(dict(map(tuple, head["numbers"])))
+    for s, watermark, deltas, messages in head["outbox"]:
+        cells = {q: (number, cells_of(columns, f"{s}.{q}", series)) for q, number, series in deltas}
+        told: tuple[Message, ...] = tuple(map(message_of, messages))
+        state.outbox[s] = Outgoing(watermark, cells, told)
+    return state
