@@ -23,6 +23,24 @@ async def serve(worker: Worker) -> AsyncIterator[None]:
     Raises:
         FeedbackError: the address is in use.
     """
+    app = web.Application()
+    app.add_routes(_routes(worker))
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    listen = worker.settings.metrics.listen
+    try:
+        await web.TCPSite(runner, listen.host, listen.port).start()
+    except OSError as error:
+        await runner.cleanup()
+        msg = f"cannot serve metrics on {listen} ({error.strerror}): set metrics.listen to a free port"
+        raise FeedbackError(msg) from error
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _routes(worker: Worker) -> web.RouteTableDef:
     routes = web.RouteTableDef()
 
     @routes.get("/metrics")
@@ -46,18 +64,4 @@ async def serve(worker: Worker) -> AsyncIterator[None]:
         rows = worker.roll.scores() if worker.roll else []
         return web.json_response({"at": now.isoformat(), "ready": worker.ready, "scores": rows})
 
-    app = web.Application()
-    app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    listen = worker.settings.metrics.listen
-    try:
-        await web.TCPSite(runner, listen.host, listen.port).start()
-    except OSError as error:
-        await runner.cleanup()
-        msg = f"cannot serve metrics on {listen} ({error.strerror}): set metrics.listen to a free port"
-        raise FeedbackError(msg) from error
-    try:
-        yield
-    finally:
-        await runner.cleanup()
+    return routes

@@ -223,8 +223,10 @@ def functions() -> list[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
     ]
 
 
-def length(node: ast.AST) -> int:
-    return node.end_lineno - node.lineno + 1
+def length(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function; of a command without its options, which are its page of help."""
+    command = path.parent.name == "cli" and node.name == "run"
+    return node.end_lineno - (node.body[0].lineno if command else node.lineno) + 1
 
 
 def test_files_and_functions_stay_small():
@@ -234,15 +236,15 @@ def test_files_and_functions_stay_small():
         if (count := path.read_text(encoding="utf-8").count("\n")) > FILE_LINES
     ]
     long = [
-        f"{where(path, node.lineno)} {node.name}: {length(node)} lines"
+        f"{where(path, node.lineno)} {node.name}: {length(path, node)} lines"
         for path, node in functions()
-        if length(node) > FUNCTION_LINES
+        if length(path, node) > FUNCTION_LINES
     ]
     expect_none(files + long)
 
 
 def test_the_usual_function_is_a_few_lines():
-    lengths = sorted(length(node) for _, node in functions())
+    lengths = sorted(length(path, node) for path, node in functions())
     assert lengths[len(lengths) // 2] <= MEDIAN_LINES
 
 
