@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import ConfigOption, console, load_settings
+from pipeline.cli.common import ConfigOption, console, fail, load_settings
 from pipeline.cli.sending import BootstrapOption, late_progress, open_client, report_line, scales_of
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ _STEP = 200
 
 def run(
     file: Annotated[
-        Path | None,
-        typer.Argument(
-            help="JSON lines; - or nothing reads stdin.", exists=True, dir_okay=False, allow_dash=True
-        ),
+        Path | None, typer.Argument(help="JSON lines; - or nothing reads stdin.", show_default=False)
     ] = None,
     bootstrap: BootstrapOption = None,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for the last acknowledgements.", min=0.1)
+    ] = 15.0,
     config: ConfigOption = None,
 ) -> None:
     """Send events from JSON lines.
@@ -45,13 +45,12 @@ def run(
     "touchpoint": "checkout", "channel": "web"}' | feedback emit
     """
     settings = load_settings(config)
-    piped = file is None or str(file) == "-"
     began = time.monotonic()
-    with nullcontext(sys.stdin.buffer) if piped or file is None else file.open("rb") as lines:
-        total = None if piped else _count(lines)
+    with _opened(file) as lines:
+        total = _count(lines) if lines.seekable() else None
         with late_progress("sending", total) as tell, open_client(settings, "emit", bootstrap) as feedback:
             sent = emit(lines, feedback, scales_of(settings), tell)
-            late = _unacknowledged(feedback)
+            late = _unacknowledged(feedback, wait)
     good = sent.good - late
     seconds = time.monotonic() - began
     console.print(
@@ -96,12 +95,12 @@ def emit(lines: Iterable[bytes], feedback: Feedback, scales: Scales, tell: Calla
     return sent
 
 
-def _unacknowledged(feedback: Feedback) -> int:
+def _unacknowledged(feedback: Feedback, seconds: float) -> int:
     """Wait for the broker; how many lines it did not acknowledge, each of them reported."""
     from pipeline.client import DeliveryError
 
     try:
-        feedback.close()
+        feedback.close(seconds)
     except DeliveryError as fault:
         for message in fault.messages:
             report_line(message.line, f"not acknowledged: {fault.reason}")
@@ -109,8 +108,18 @@ def _unacknowledged(feedback: Feedback) -> int:
     return 0
 
 
+def _opened(file: Path | None) -> AbstractContextManager[IO[bytes]]:
+    if file is None or str(file) == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return file.open("rb")
+    except OSError as fault:
+        fail(f"{file} cannot be read: {fault.strerror}")
+
+
 def _count(file: IO[bytes]) -> int:
-    """Lines of the file."""
+    """Lines from here to the end."""
+    start = file.tell()
     count = sum(1 for _ in file)
-    file.seek(0)
+    file.seek(start)
     return count

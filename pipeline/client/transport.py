@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
 # Without an answer for so long, the broker is said to be away.
 _SLOW_SECONDS = 3.0
+# How long the last step may take to end by itself.
+_GRACE_SECONDS = 1.0
 # What no later attempt can cure: the broker refuses the bytes as such.
 _REFUSED = (MessageSizeTooLargeError, InvalidMessageError)
 
@@ -62,6 +64,7 @@ class Transport:
         self._on_delivery = on_delivery
         self._arrived = asyncio.Event()
         self._settled = asyncio.Event()
+        self._ending = asyncio.Event()
         self._buffer = Buffer(target.buffer_bytes, lambda: _soon(loop, self._arrived))
         self._refused: list[tuple[Message, str]] = []
         self._trouble: str | None = "not connected yet"
@@ -139,9 +142,16 @@ class Transport:
         try:
             await self.flush(seconds)
         finally:
-            while not self._task.done():
-                self._task.cancel()  # again: aiokafka swallows a cancellation here and there
-                await asyncio.wait([self._task], timeout=1.0)
+            await self._end()
+
+    async def _end(self) -> None:
+        self._ending.set()
+        self._arrived.set()
+        # An attempt to connect that is cancelled leaves its socket open: let it come to its end.
+        await asyncio.wait([self._task], timeout=_GRACE_SECONDS)
+        while not self._task.done():
+            self._task.cancel()  # again and again: aiokafka swallows a cancellation here and there
+            await asyncio.wait([self._task], timeout=_GRACE_SECONDS)
 
     def _report(self, late: list[Message], seconds: float) -> None:
         refused, self._refused = self._refused, []
@@ -158,7 +168,7 @@ class Transport:
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE
-        while True:
+        while not self._ending.is_set():
             try:
                 async with connect(self._target) as link:
                     self._out_of_trouble()
@@ -168,11 +178,12 @@ class Transport:
                 self._in_trouble(sentence(self._target, fault))
             if self._buffer.put_back():
                 self._arrived.set()
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), pause)
             pause = min(pause * 2, _LAST_PAUSE)
 
     async def _send_all(self, link: Link) -> None:
-        while True:
+        while not self._ending.is_set():
             await self._arrived.wait()
             faults = await self._send(link, self._next_chunk(link))
             self._settled.set()
