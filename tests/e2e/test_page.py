@@ -23,6 +23,8 @@ ABOUT = {
     },
     "instruments": {"ces_1_7": {"low": 1, "high": 7}},
 }
+SCHEME = "prefers-color-scheme"
+MOTIONLESS = {"name": "prefers-reduced-motion", "value": "reduce"}
 MINUS = "\u2212"
 HEADLINE = "document.getElementById('lead').textContent"
 STATE = "document.getElementById('state-text').textContent"
@@ -250,6 +252,38 @@ async def test_dark_and_light(tab: Tab, address: str) -> None:
         found[theme] = sum(map(int, (await tab.ask(paper))[4:-1].split(",")))
     assert found["light"] > 700
     assert found["dark"] < 100
+
+
+# Texts whose contrast to what is behind them is below WCAG AA, with the ratio.
+PALE = """
+(() => {
+  const parts = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = (color) => {
+    const [r, g, b] = parts(color).map((c) => ((c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (node) => {
+    const color = getComputedStyle(node).backgroundColor;
+    return (parts(color)[3] ?? 1) > 0.99 ? color : behind(node.parentElement);
+  };
+  const texts = [...document.querySelectorAll("body *")].filter(
+    (node) => node.checkVisibility() && [...node.childNodes].some((it) => it.nodeType === 3 && it.data.trim()),
+  );
+  return texts.flatMap((node) => {
+    const [a, b] = [light(getComputedStyle(node).color), light(behind(node))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    return ratio < 4.5 ? [`${node.textContent.trim()}: ${ratio.toFixed(2)}`] : [];
+  });
+})()
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_text_can_be_read(tab: Tab, address: str, theme: str) -> None:
+    await tab.call("Emulation.setEmulatedMedia", features=[MOTIONLESS, {"name": SCHEME, "value": theme}])
+    await tab.open(address)
+    await tab.until(f"{STATE} === 'live' && {NAMES}")
+    assert await tab.ask(PALE) == []
 
 
 @pytest.mark.parametrize("width", [390, 1240])
