@@ -53,14 +53,15 @@ class Journal:
     Attributes:
         state: the fold so far.
         next: the offset that the next record of ours must get.
-        since_snapshot: records folded since the last snapshot.
+        grown: bytes that came into the journal since the last snapshot.
     """
 
     def __init__(self, log: Log, ids: Log, name: str, writer: str) -> None:
         self.state = State()
         self.next = 0
-        self.since_snapshot = 0
+        self.grown = 0
         self.counts = JournalCounts()
+        self._snapshot_bytes = 0
         self._log = log
         self._ids = ids
         self._name = name
@@ -91,10 +92,15 @@ class Journal:
             effect: the next one of `state`.
             run: calls the fold, perhaps in a thread.
         """
-        if not await self._put(pack_effect(effect), partial(run, self.state.fold, effect)):
+        value = pack_effect(effect)
+        if not await self._put(value, partial(run, self.state.fold, effect)):
             return False
-        self.since_snapshot += 1
+        self.grown += len(value)
         return True
+
+    def due(self, floor: int) -> bool:
+        """Time for a snapshot: what is read at a recovery is at most about three times what is alive."""
+        return self.grown >= max(floor, 2 * self._snapshot_bytes)
 
     async def snapshot(self, horizon: int, run: Run = run_here) -> bool:
         """Seal the ids that changed, write the rest of the state into the journal, and truncate both logs behind it.
@@ -115,11 +121,12 @@ class Journal:
         sealed = (await seal(self._ids, changed, name),) if len(changed) else ()
         segments = needed((*state.segments, *sealed), state.watermark - horizon)
         first = self.next
-        for chunk in await run(chunks_of, state, segments, name):
+        chunks: list[bytes] = await run(chunks_of, state, segments, name)
+        for chunk in chunks:
             if not await self._put(chunk, _nothing):
                 return False
         state.sealed(segments)
-        self.since_snapshot = 0
+        self.grown, self._snapshot_bytes = 0, sum(map(len, chunks))
         await self._log.truncate(first)
         if segments:
             await self._ids.truncate(segments[0].first)
@@ -151,6 +158,7 @@ class Journal:
             for entry in entries:
                 head, columns = unpack(entry.value or b"")
                 if head["kind"] == "effect":
+                    self.grown += len(entry.value or b"")
                     self._take(effect_of(head, columns))
                 else:
                     self._pass(chunk_of(head, columns))
@@ -161,16 +169,14 @@ class Journal:
             self._started = False  # our base is not on this log: a zombie's snapshot
             msg = f"the journal {self._name} goes on with {effect.sequence} after {self.state.sequence}"
             raise Unknown(msg)
-        if self.state.fold(effect):
-            self.since_snapshot += 1
-        else:
+        if not self.state.fold(effect):
             self.counts.ignored += 1
 
     def _pass(self, chunk: Chunk) -> None:
         """Somebody else's snapshot. If it stands, older segments may be gone: ours must be the same."""
         if self._gathering.take(chunk) is not None and chunk.sequence == self.state.sequence:
             self.state.sealed(chunk.segments)
-            self.since_snapshot = 0
+            self.grown = 0
 
     async def _start_over(self, begin: int, end: int) -> None:
         """From the first record that is left, by way of the snapshots among them."""
@@ -191,7 +197,7 @@ class Journal:
         self.counts.ignored += reading.ignored
         self.state, self.next, self._started = reading.state, position, True
         self._gathering = Gathering({})
-        self.since_snapshot = reading.since
+        self.grown, self._snapshot_bytes = reading.since, reading.base
 
     def _refuse(self, begin: int, reading: Reading) -> None:
         found = (
@@ -222,7 +228,8 @@ class Reading:
         state: the fold so far, without an index.
         searching: no base yet.
         ahead: an effect was numbered beyond the next one: the base is a zombie's, a later snapshot must replace it.
-        since: effects since the base.
+        since: bytes of effects since the base.
+        base: bytes of the base.
         ignored: effects that were not the next one.
     """
 
@@ -231,6 +238,7 @@ class Reading:
         self.searching = searching
         self.ahead = False
         self.since = 0
+        self.base = 0
         self.ignored = 0
         self._gathering = Gathering({})
 
@@ -240,18 +248,17 @@ class Reading:
         if head["kind"] == "snapshot":
             self._snapshot(chunk_of(head, columns))
         elif not self.searching:
+            self.since += len(value or b"")
             self._effect(effect_of(head, columns))
 
     def _snapshot(self, chunk: Chunk) -> None:
         blob = self._gathering.take(chunk)
         if blob is not None and (self.searching or chunk.sequence >= self.state.sequence):
             self.state = load_state(blob, chunk.segments)
-            self.searching, self.ahead, self.since = False, False, 0
+            self.searching, self.ahead, self.since, self.base = False, False, 0, len(blob)
 
     def _effect(self, effect: Effect) -> None:
-        if self.state.fold(effect):
-            self.since += 1
-        else:
+        if not self.state.fold(effect):
             self.ahead |= effect.sequence > self.state.sequence + 1
             self.ignored += 1
 

@@ -14,7 +14,7 @@ from pipeline.journal.log import Log
 from pipeline.journal.outbox import Outbox, Outputs, Send
 from pipeline.journal.state import State
 
-SNAPSHOT_EVERY = 500
+SNAPSHOT_FLOOR = 256 << 10  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class SourcePartition:
         outputs: where deltas, derived records and dead letters go.
         decide: what records do.
         run: calls a function, perhaps in a thread, and awaits the result.
-        snapshot_every: effects after which the journal is cut to a snapshot.
+        snapshot_floor: bytes of effects below which the journal is not cut to a snapshot.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class SourcePartition:
         outputs: Outputs,
         decide: Decider,
         run: Run = run_here,
-        snapshot_every: int = SNAPSHOT_EVERY,
+        snapshot_floor: int = SNAPSHOT_FLOOR,
     ) -> None:
         self.partition = partition
         self.journal = journal
@@ -85,7 +85,7 @@ class SourcePartition:
         self._outputs = outputs
         self._decide = decide
         self._run = run
-        self._snapshot_every = snapshot_every
+        self._snapshot_floor = snapshot_floor
         self._outbox = Outbox(source, partition, partitions, outputs)
 
     @property
@@ -118,7 +118,7 @@ class SourcePartition:
 
     async def tidy(self) -> bool:
         """A snapshot, once the journal has grown; whether one was written. A failed one is left to the next time."""
-        if self.journal.since_snapshot < self._snapshot_every:
+        if not self.journal.due(self._snapshot_floor):
             return False
         return await self.journal.snapshot(self._decide.horizon, self._run)
 

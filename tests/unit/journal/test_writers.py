@@ -80,7 +80,7 @@ async def work(seed: int) -> tuple[MemoryLog, MemoryLog, MemoryOutputs]:
             inputs=inputs,
             outputs=outputs,
             decide=Count(),
-            snapshot_every=4,
+            snapshot_floor=1_000,
         )
 
     async def turn(worker: SourcePartition) -> None:
