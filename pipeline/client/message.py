@@ -123,7 +123,8 @@ def _converted(kind: Kind, values: Mapping[str, object], faults: list[Fault]) ->
     for name, declared in fields.items():
         value = values.get(name)
         if value is None or (value == "" and declared.nullable):
-            faults.extend(_missing(declared))
+            if declared.required:
+                faults.append(Fault(name, "is missing"))
             continue
         try:
             record[name] = declared.convert(value)
@@ -132,11 +133,6 @@ def _converted(kind: Kind, values: Mapping[str, object], faults: list[Fault]) ->
         except ValueError as fault:
             faults.append(Fault(name, str(fault)))
     return record
-
-
-def _missing(declared: Field) -> Iterator[Fault]:
-    if declared.required:
-        yield Fault(declared.name, "is missing")
 
 
 def _unknown(name: str, fields: Mapping[str, Field]) -> str:
