@@ -103,6 +103,7 @@ def _inside(watch: Stopwatch) -> None:
     watch.inside(Index, "get", "look up the ids")
     watch.inside(Changes, "by_partition", "group into cells")
     watch.inside(decide_module, "_outcomes", "count the outcomes")
+    watch.inside(decide_module, "partitions_of_texts", "look for misplaced ones")
 
 
 def batches(sent: Responses) -> Iterator[tuple[int, Records]]:
