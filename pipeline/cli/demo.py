@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from pipeline.cli.common import ConfigOption, console, fail
+from pipeline.cli.common import ConfigOption, fail
 
 _NEEDED = ("chdb", "faust", "polars", "clickhouse_connect", "aiohttp")
 
@@ -21,7 +22,7 @@ def run(
             help="Folder of all data; default: worker.data_dir.", show_default=False, file_okay=False
         ),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Sample events a second; 0 for none.", min=0, max=10_000)] = 5.0,
+    rate: Annotated[float, typer.Option(help="Sample events a second; 0 for none.", min=0, max=2_000)] = 5.0,
     duration: Annotated[
         float | None,
         typer.Option(help="End so many seconds after everything works.", min=0, show_default=False),
@@ -62,7 +63,8 @@ def run(
     from pipeline.demo.start import Asked, start
 
     history = (replay, mapping) if replay and mapping else None
-    start(Asked(config, data, rate, duration, kafka, history), console)
+    # What it prints is what it is for: the addresses and the token go to stdout.
+    start(Asked(config, data, rate, duration, kafka, history), Console(highlight=False, soft_wrap=True))
 
 
 def _require_extras(*, embedded_broker: bool) -> None:

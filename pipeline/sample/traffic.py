@@ -1,6 +1,6 @@
 """What happens in the shop between two moments: a pure function of the seed and the time, ids included.
 
-The same minute always holds the same events, and a higher rate only adds to them. So sending a span twice
+The same moment always holds the same events, and a higher rate only adds to them. So sending a span twice
 sends duplicates, which the pipeline drops: nothing is ever doubled.
 """
 
@@ -16,7 +16,8 @@ from pipeline.sample.cases import HOUR_MS, LONGEST_HOURS, Case, cases_of_hour
 from pipeline.sample.event import Event, response, touchpoint
 from pipeline.sample.world import PLACES, Drop
 
-MINUTE_MS = 60_000
+SLICE_MS = 5_000  # what is drawn at once: short enough for the event loop at high rates
+SLICES_A_MINUTE = 12
 MIX = (("response", 0.36), ("survey_sent", 0.50), ("survey_dismissed", 0.04), ("plain", 0.10))
 
 _PLACES = tuple(accumulate(place.weight for place in PLACES))
@@ -53,10 +54,10 @@ class Traffic:
         return sorted((event for event in found if start <= event.at < end), key=lambda event: event.at)
 
     def _plain(self, start: int, end: int, rate: float, *, daily: bool) -> list[Event]:
-        minutes = range(start // MINUTE_MS, -(-end // MINUTE_MS))
-        rates = (rate * world.rhythm(minute) if daily else rate for minute in minutes)
-        pairs = zip(minutes, rates, strict=True)
-        return [event for minute, its in pairs for event in _minute(self.seed, minute, its, self.drop)]
+        slices = range(start // SLICE_MS, -(-end // SLICE_MS))
+        rates = (rate * world.rhythm(at // SLICES_A_MINUTE) if daily else rate for at in slices)
+        pairs = zip(slices, rates, strict=True)
+        return [event for at, its in pairs for event in _slice(self.seed, at, its, self.drop)]
 
     def _cases(self, start: int, end: int) -> list[Event]:
         hours = range(max(start - LONGEST_HOURS * HOUR_MS, self.origin) // HOUR_MS, end // HOUR_MS + 1)
@@ -64,16 +65,16 @@ class Traffic:
         return [event for case in cases if case.opened >= self.origin for event in case.events]
 
 
-@lru_cache(maxsize=4)  # a live run asks for the same minute four times a second
-def _minute(seed: int, minute: int, rate: float, drop: Drop) -> tuple[Event, ...]:
-    """The events of one minute, cases aside; those of a lower rate are the first of a higher one."""
-    random = Random(f"{seed}/{minute}")  # noqa: S311 - sample data, not secrets
-    count = int(rate * 60 + random.random())
-    return tuple(_event(random, minute, f"{seed}-{minute:x}-{number:x}", drop) for number in range(count))
+@lru_cache(maxsize=2)  # a live run asks for the same one again and again
+def _slice(seed: int, at: int, rate: float, drop: Drop) -> tuple[Event, ...]:
+    """The events of a slice, cases aside; those of a lower rate are the first of a higher one."""
+    random = Random(f"{seed}/{at}")  # noqa: S311 - sample data, not secrets
+    count = int(rate * SLICE_MS / 1000 + random.random())
+    return tuple(_event(random, at, f"{seed}-{at:x}-{number:x}", drop) for number in range(count))
 
 
-def _event(random: Random, minute: int, name: str, drop: Drop) -> Event:
-    at = minute * MINUTE_MS + random.randrange(MINUTE_MS)
+def _event(random: Random, slice_: int, name: str, drop: Drop) -> Event:
+    at = slice_ * SLICE_MS + random.randrange(SLICE_MS)
     place = random.choices(PLACES, cum_weights=_PLACES)[0]
     who = {
         "channel": random.choices(world.CHANNELS, place.channels)[0],
