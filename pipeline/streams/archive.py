@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,7 @@ from pipeline.streams.rows import PROGRESS, Rows, Source, joined, progress_of, r
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
+Fetched = Mapping[TopicPartition, Records]
 _DAY_MS = 86_400_000
 
 
@@ -57,7 +58,7 @@ class _Pending:
     bytes: int = 0
     since: float = 0.0
 
-    def add(self, fetched: Mapping[TopicPartition, Records], now: float) -> None:
+    def add(self, fetched: Fetched, now: float) -> None:
         if not self.rows:
             self.since = now
         for tp, records in fetched.items():
@@ -163,8 +164,8 @@ class Archive:
         now = asyncio.get_running_loop().time()
         left = self._pace.seconds - (now - self._pending.since) if self._pending.rows else self._pace.seconds
         try:
-            fetched = await consumer.getmany(
-                timeout_ms=max(1, round(left * 1000)), max_records=self._pace.rows
+            fetched = await self._unless_stopped(
+                consumer.getmany(timeout_ms=max(1, round(left * 1000)), max_records=self._pace.rows)
             )
         except KafkaError as fault:
             log.warning("the archive cannot fetch", extra={"error": str(fault)})
@@ -173,6 +174,18 @@ class Archive:
         self._pending.add(fetched, now)
         if self._pending.due(self._pace, asyncio.get_running_loop().time()):
             await self._store(consumer)
+
+    async def _unless_stopped(self, fetching: Coroutine[Any, Any, Fetched]) -> Fetched:
+        """What is fetched; nothing once we stop. Within a rebalance a fetch waits for its end, however late."""
+        fetch, stopped = asyncio.create_task(fetching), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({fetch, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if fetch.done():
+            return fetch.result()
+        fetch.cancel()
+        with suppress(asyncio.CancelledError, KafkaError):
+            return await fetch
+        return {}
 
     async def _store(self, consumer: Any) -> None:
         """Store what is pending, then commit it."""
