@@ -173,9 +173,10 @@ class Journal:
             self.counts.ignored += 1
 
     def _pass(self, chunk: Chunk) -> None:
-        """Somebody else's snapshot. If it stands, older segments may be gone: ours must be the same."""
-        if self._gathering.take(chunk) is not None and chunk.sequence == self.state.sequence:
-            self.state.sealed(chunk.segments)
+        """Somebody else's snapshot. Segments that it does not name may be gone: from now on ours are the same."""
+        complete, state = self._gathering.take(chunk) is not None, self.state
+        if complete and chunk.sequence == state.sequence > state.snapshot_sequence:
+            state.sealed(chunk.segments)
             self.grown = 0
 
     async def _start_over(self, begin: int, end: int) -> None:
@@ -252,8 +253,9 @@ class Reading:
             self._effect(effect_of(head, columns))
 
     def _snapshot(self, chunk: Chunk) -> None:
-        blob = self._gathering.take(chunk)
-        if blob is not None and (self.searching or chunk.sequence >= self.state.sequence):
+        blob, state = self._gathering.take(chunk), self.state
+        first = chunk.sequence >= state.sequence and chunk.sequence > state.snapshot_sequence
+        if blob is not None and (self.searching or first):
             self.state = load_state(blob, chunk.segments)
             self.searching, self.ahead, self.since, self.base = False, False, 0, len(blob)
 

@@ -1,8 +1,9 @@
 """Snapshots: the state of a source partition without its sealed ids, in chunks that stand in the journal itself.
 
-A reader takes the first complete snapshot and replaces it by every later one whose number is not lower. Not only by
-later *and higher* ones: a state built on a zombie's snapshot may have taken a record that everybody else rejected, and
-stand at the same number as the right one.
+Of several snapshots of one number the first in the log counts, for everybody. So which segments hold the ids is a
+function of the log, and nobody goes on with ids that another has truncated: a snapshot that arrives late, after its
+writer gave it up, finds its number taken. A snapshot that is first of its number replaces the state of a reader at
+that number, too: built on a zombie's snapshot, it may have taken a record that everybody else rejected.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def load_state(blob: bytes, segments: tuple[Segment, ...]) -> State:
     state.outcomes = Counter({(day, Outcome(outcome)): n for day, outcome, n in head["outcomes"]})
     state.name_leaves(Series(*leaf) for leaf in head["leaves"])
     state.cases = head["cases"]
-    state.segments = segments
+    state.sealed(segments)
     state.numbers = Counter(dict(map(tuple, head["numbers"])))
     for s, watermark, deltas, messages in head["outbox"]:
         cells = {q: (number, cells_of(columns, f"{s}.{q}", series)) for q, number, series in deltas}

@@ -53,6 +53,7 @@ class State:
         published: everything up to this sequence is acknowledged downstream.
         segments: where ids are sealed, oldest first.
         unsealed: ids of effects since the last snapshot, oldest first.
+        snapshot_sequence: `sequence` as of that snapshot.
     """
 
     def __init__(self, *, indexing: bool = True) -> None:
@@ -69,6 +70,7 @@ class State:
         self.published = 0
         self.segments: tuple[Segment, ...] = ()
         self.unsealed: list[Ids] = []
+        self.snapshot_sequence = 0
         self._indexing = indexing
         self._leaf_numbers: dict[Series, int] = {}
 
@@ -100,8 +102,9 @@ class State:
         return self.index.get(a[first], b[first])
 
     def sealed(self, segments: tuple[Segment, ...]) -> None:
-        """A snapshot with these segments stands in the journal."""
+        """A snapshot of this state with these segments is the first of its number in the journal."""
         self.segments = segments
+        self.snapshot_sequence = self.sequence
         self.unsealed = []
 
     def load_index(self, sealed: Iterable[Ids]) -> None:
