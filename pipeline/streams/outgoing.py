@@ -21,7 +21,7 @@ Pair = tuple[bytes, bytes]
 
 
 def cell_pairs(leaves: Sequence[Series], cells: Cells) -> list[Pair]:
-    """One pair a cell. The key names the part as well: a compacted topic must not lose one of two parts."""
+    """One pair a cell. The key names the part as well: two parts are two cells."""
     used, inverse = np.unique(cells.leaf, return_inverse=True)
     known, at = [leaves[k] for k in used.tolist()], inverse.tolist()
     values = encode_many(

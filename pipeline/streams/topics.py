@@ -33,9 +33,9 @@ class Topics:
     responses: str = field(init=False, metadata={"kind": "input"})
     touchpoints: str = field(init=False, metadata={"kind": "input"})
     resolutions: str = field(init=False, metadata={"kind": "public"})
-    outcomes: str = field(init=False, metadata={"kind": "latest"})
+    outcomes: str = field(init=False, metadata={"kind": "public"})
     drops: str = field(init=False, metadata={"kind": "public"})
-    cells: str = field(init=False, metadata={"kind": "latest"})
+    cells: str = field(init=False, metadata={"kind": "public"})
     scores: str = field(init=False, metadata={"kind": "public"})
     follow_ups: str = field(init=False, metadata={"kind": "public"})
     dead_letters: str = field(init=False, metadata={"kind": "dead_letters"})
@@ -80,8 +80,8 @@ def _kept(policy: str, retention_ms: str, bytes_at_most: int, **more: str) -> Ma
 CONFIGS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "input": _kept("delete", _WEEK_MS, INPUT_BYTES),
+        # never compacted: of two versions of a cell that keeps the later in the log, which may be a zombie's lower one
         "public": _kept("delete", _WEEK_MS, INPUT_BYTES),
-        "latest": _kept("compact,delete", _WEEK_MS, INPUT_BYTES),
         "dead_letters": _kept("delete", _WEEK_MS, DEAD_LETTER_BYTES),
         "internal": _kept(
             "delete", "-1", INTERNAL_BYTES, **{"retention.bytes": "-1", "segment.bytes": str(64 << 20)}
