@@ -167,7 +167,9 @@ def test_a_call_does_not_wait_for_a_broker_that_is_away_and_nothing_is_lost_in_s
     assert len(taken) > 3
     with pytest.raises(DeliveryError) as flushed:
         feedback.flush(0.2)
-    with pytest.raises(DeliveryError, match=r"events were not acknowledged: no answer within 0\.2 s") as closed:
+    with pytest.raises(
+        DeliveryError, match=r"events were not acknowledged: no answer within 0\.2 s"
+    ) as closed:
         feedback.close(0.2)
     assert list(flushed.value.ids) == list(closed.value.ids) == taken
     assert feedback.trouble
