@@ -26,9 +26,11 @@ test: $(DEV) ## the whole test suite
 	@$(PY) -m pytest $(ARGS)
 
 check: $(DEV) ## linter, formatter and types
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
+	@status=0; \
+	  $(VENV)/bin/ruff check . || status=1; \
+	  $(VENV)/bin/ruff format --check . || status=1; \
+	  $(VENV)/bin/mypy || status=1; \
+	  exit $$status
 
 bench: $(DEV) ## how fast the worker drains a full topic of Apache Kafka
 	@$(PY) -m bench $(ARGS)
