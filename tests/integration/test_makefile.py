@@ -25,23 +25,23 @@ time.sleep(60)
 """
 
 
-def made(*args: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *args], cwd=folder, capture_output=True, text=True, check=False)
+def made(*args: str) -> str:
+    """What make says; --no-print-directory since the tests themselves may run under make."""
+    env = os.environ | {"VENV": str(Path(sys.prefix))}
+    command = ["make", "--no-print-directory", *args]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
 
 
 def test_help_has_every_target():
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    said = made().stdout
+    said = made()
     assert [line.split()[1] for line in said.splitlines()] == phony.split()
 
 
 @pytest.mark.parametrize("target", ["run", "example", "test", "check", "bench", "kafka"])
 def test_files_that_a_target_names_are_there(target):
     """`make -n` prints the commands of an installed environment; every path in them exists."""
-    env = os.environ | {"VENV": str(Path(sys.prefix))}
-    said = subprocess.run(
-        ["make", "-n", target], cwd=ROOT, env=env, capture_output=True, text=True, check=True
-    ).stdout
+    said = made("-n", target)
     named = [word for word in said.split() if re.match(r"(scripts|examples)/", word)]
     assert [word for word in named if not (ROOT / word).exists()] == []
 
