@@ -108,7 +108,7 @@ def _print(lines: Iterable[Line]) -> None:
         rows.setdefault(title, {})[line.window] = _shown(line.metric, line.score)
     windows = list(dict.fromkeys(name for row in rows.values() for name in row))
     table = Table(box=None, header_style="bold", padding=(0, 1, 1, 0))
-    table.add_column("score", min_width=14, overflow="fold")
+    table.add_column("score", min_width=10, overflow="fold")
     for name in windows:
         table.add_column(name, justify="right", no_wrap=True)
     for title, row in rows.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -50,6 +51,7 @@ class Door:
         self._limits = limits or Limits()
         self._readers = ThreadPoolExecutor(self._limits.readers, "read")
         self._writers = ThreadPoolExecutor(self._limits.writers, "write")
+        self._reading: set[str] = set()
 
     def runner(self) -> web.AppRunner:
         """What serves it. aiohttp knows fewer encodings than clients use, so bodies come as they are."""
@@ -59,8 +61,14 @@ class Door:
         app.router.add_get("/", self._handle)
         app.router.add_post("/", self._handle)
         app.router.add_route("*", "/{path:.*}", _no_path)
+        app.on_shutdown.append(self._hurry)
         app.on_cleanup.append(self._stop)
         return web.AppRunner(app, handler_cancellation=True, auto_decompress=False, shutdown_timeout=5.0)
+
+    async def _hurry(self, _: web.Application) -> None:
+        """Nobody waits for the end of a long query; what is being written is finished."""
+        for query_id in tuple(self._reading):
+            await asyncio.to_thread(self._engine.cancel, query_id)
 
     async def _stop(self, _: web.Application) -> None:
         for pool in (self._readers, self._writers):
@@ -95,7 +103,7 @@ class Door:
         chunks = self._engine.run(statement, stream=plan.blockwise)
         pieces = coder.pieces(chunks, blockwise=plan.blockwise)
         pull: Callable[[], asyncio.Future[Piece | None]] = partial(_in, pool, next, pieces, None)
-        try:
+        with self._cancelled_with_its_client(statement):
             # Until the first piece is there, the statement can still fail as a whole, with its own status.
             first = await pull()
             assert first is not None  # noqa: S101 - the engine gives at least one chunk
@@ -104,10 +112,21 @@ class Door:
                 return await streamed(request, _headers(ask, form, first, coder), first, pull, coder, said)
             body, counts = await whole(first, pull, coder)
             return web.Response(body=body, headers=_headers(ask, form, Piece(b"", counts), coder))
+
+    @contextmanager
+    def _cancelled_with_its_client(self, statement: Statement) -> Iterator[None]:
+        """A query ends when nobody reads its result any more; what the writer began is finished, as on a server."""
+        if not statement.readonly:
+            yield
+            return
+        self._reading.add(statement.query_id)
+        try:
+            yield
         except asyncio.CancelledError:
-            if readonly:
-                self._writers.submit(self._engine.cancel, statement.query_id)
+            asyncio.get_running_loop().run_in_executor(None, self._engine.cancel, statement.query_id)
             raise
+        finally:
+            self._reading.discard(statement.query_id)
 
     async def _insert(self, ask: Ask, insert: Insert, *, readonly: bool) -> web.Response:
         if readonly:
