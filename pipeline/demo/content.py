@@ -64,7 +64,7 @@ class Sample:
     async def history(self) -> None:
         """As fast as the broker takes it."""
         async with self._say.step("history") as step, self._feed() as feed:
-            await feed.catch_up()
+            await feed.catch_up(lambda share: self._say.goes_on(step, f"{share:.0%}"))
             step.detail = f"{feed.sent:,} events, up to now"
 
     async def live(self, stop: asyncio.Event) -> None:
@@ -97,20 +97,23 @@ class Replay:
         if self._owner.sent:
             self._say.line(f"  {self._file.name} was replayed at an earlier start.")
             return
-        self._say.quiet()
-        program = [sys.executable, "-m", "pipeline", "--log-level", "warning"]
-        command = [*program, "replay", str(self._file), "--map", str(self._mapping)]
-        process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
-        try:
-            code = await process.wait()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        with self._say.handed_over():
+            code = await self._replay()
         if code == 0:
             self._folder.write(replace(self._owner, sent=True))
         else:
             self._say.line("  Not every row was sent (see above); the next start tries again.")
+
+    async def _replay(self) -> int:
+        program = [sys.executable, "-m", "pipeline", "--log-level", "warning"]
+        command = [*program, "replay", str(self._file), "--map", str(self._mapping)]
+        process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+        try:
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
     async def live(self, stop: asyncio.Event) -> None:
         """Nothing: history has an end."""

@@ -146,7 +146,6 @@ class Demo:
         tell("ClickHouse", parts.store_address(settings), 'or: feedback query "SELECT * FROM csat LIMIT 5"')
         tell("Data", str(settings.worker.data_dir), "logs are in it too")
         self.say.line("\nCtrl-C ends everything; the next start goes on with the same data.")
-        self.say.doing("running")
 
 
 async def until_one_ends(*works: Coroutine[Any, Any, Any]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -14,9 +14,10 @@ from rich.text import Text
 
 @dataclass
 class Step:
-    """A part that is starting; `detail` is told once it works."""
+    """A part that is starting: how far it is, and what is told once it works."""
 
     name: str
+    so_far: str = ""
     detail: str = ""
 
 
@@ -28,6 +29,7 @@ class Say:
         self._began = time.monotonic()
         self._awaited: list[Step] = []
         self._status: Status | None = None
+        self._mine = True
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[Step]:
@@ -46,6 +48,11 @@ class Say:
         self.line(Text.assemble(("  \u2713 ", "green"), f"{name:<9}{step.detail:<46}", (seconds, "dim")))
         self._show()
 
+    def goes_on(self, step: Step, so_far: str) -> None:
+        """This step is so far."""
+        step.so_far = so_far
+        self._show()
+
     def line(self, text: str | Text = "") -> None:
         """One line."""
         self._console.print(text)
@@ -54,23 +61,28 @@ class Say:
         """One of the addresses, on a line that can be copied."""
         self.line(Text.assemble((f"  {what:<11}", "bold"), (f"{where:<32}", "cyan"), ("  " + remark, "dim")))
 
-    def doing(self, text: str) -> None:
-        """What is going on, at the bottom of a terminal."""
-        if not self._console.is_terminal:
-            return
-        if self._status is None:
-            self._status = self._console.status("")
-            self._status.start()
-        self._status.update(Text(text, style="dim"))
-
     def quiet(self) -> None:
-        """Nothing is going on; others may write to the terminal now."""
+        """Show nothing at the bottom of the terminal any more."""
         if self._status:
             self._status.stop()
             self._status = None
 
+    @contextmanager
+    def handed_over(self) -> Iterator[None]:
+        """Another program has the bottom of the terminal while the block runs."""
+        self._mine = False
+        self.quiet()
+        try:
+            yield
+        finally:
+            self._mine = True
+
     def _show(self) -> None:
-        if self._awaited:
-            self.doing(f"starting {', '.join(step.name for step in self._awaited)} ...")
-        else:
+        if not self._awaited or not self._mine or not self._console.is_terminal:
             self.quiet()
+            return
+        if self._status is None:
+            self._status = self._console.status("")
+            self._status.start()
+        names = (f"{step.name} {step.so_far}".rstrip() for step in self._awaited)
+        self._status.update(Text(f"starting {', '.join(names)} ...", style="dim"))

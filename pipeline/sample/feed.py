@@ -26,7 +26,7 @@ TICK = 0.25  # seconds between two looks at the clock
 PATIENCE = 2.0  # seconds before another try when the broker does not answer
 
 Clock = Callable[[], int]  # milliseconds since 1970
-Told = Callable[[float, int], None]  # share of the history that is done (0..1), events sent so far
+Told = Callable[[float], None]  # share of the history that is done, 0..1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,43 +69,49 @@ def encoded(event: Event) -> bytes:
 
 
 class Feed:
-    """One run of the sample traffic; `path` keeps how far it came."""
+    """One run of the sample traffic; `path` keeps how far it came. A broker that is away is waited for."""
 
     def __init__(self, target: Target, path: Path, rate: float, clock: Clock) -> None:
         self._target, self._path, self._rate, self._clock = target, path, rate, clock
         self.progress: Progress = resumed(path, clock())
         self.sent = 0
 
-    async def catch_up(self, told: Told = lambda share, sent: None) -> None:
+    async def catch_up(self, told: Told = lambda share: None) -> None:
         """Everything between the last run and now, with the rhythm of the day."""
         start = self.progress.done
         while (now := self._clock()) - self.progress.done > 0:
             end = min(now, self.progress.done + CHUNK_MS)
             await self._step(end, HISTORY_RATE, daily=True)
-            told((end - start) / (now - start), self.sent)
+            told((end - start) / (now - start))
             if end == now:
                 return
 
     async def live(self, stop: asyncio.Event) -> None:
-        """Events as they happen, until `stop`. A broker that is away is waited for."""
+        """Events as they happen, until `stop`."""
         while not stop.is_set():
-            try:
-                if self._clock() - self.progress.done > BEHIND_MS:
-                    await self.catch_up()
-                await self._step(self._clock(), self._rate, daily=False)
-                await pause(stop, TICK)
-            except KafkaError as fault:
-                log.warning("the broker does not take the sample traffic", extra={"fault": str(fault)})
-                await pause(stop, PATIENCE)
+            if self._clock() - self.progress.done > BEHIND_MS:
+                await self.catch_up()
+            await self._step(self._clock(), self._rate, daily=False)
+            await pause(stop, TICK)
 
     async def _step(self, end: int, rate: float, *, daily: bool) -> None:
         if end <= self.progress.done:
             return  # the clock went back
         events = self.progress.traffic.between(self.progress.done, end, rate, daily=daily)
-        await self._target.send(events)
+        while not await self._taken(events):  # noqa: ASYNC110 - what is awaited is a broker
+            await asyncio.sleep(PATIENCE)
         self.sent += len(events)
         self.progress = self.progress.upto(end)
         save(self._path, self.progress)
+
+    async def _taken(self, events: list[Event]) -> bool:
+        """Whether the broker has them; sent again they are duplicates."""
+        try:
+            await self._target.send(events)
+        except KafkaError as fault:
+            log.warning("the broker does not take the sample traffic", extra={"fault": str(fault)})
+            return False
+        return True
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

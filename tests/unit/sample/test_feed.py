@@ -58,7 +58,7 @@ async def live(feed: Feed, clock: Clock, milliseconds: int, monkeypatch: pytest.
 async def test_the_history_comes_first_and_once(tmp_path: Path, clock: Clock) -> None:
     broker, shares = Broker(), []
     feed = Feed(broker, tmp_path / "sample.json", 5, clock)
-    await feed.catch_up(lambda share, sent: shares.append(share))
+    await feed.catch_up(shares.append)
     assert len(broker.events) == feed.sent > 25_000
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -87,9 +87,11 @@ async def test_a_second_start_goes_on_where_the_first_ended(
 async def test_a_broker_that_is_away_loses_nothing(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker = Broker()
+    monkeypatch.setattr(feeding, "PATIENCE", 0)
+    broker = Broker(failures=2)
     feed = Feed(broker, tmp_path / "sample.json", 5, clock)
     await feed.catch_up()
+    assert len(broker.events) == feed.sent
     broker.failures = 3
     before = len(broker.events)
     await live(feed, clock, 30_000, monkeypatch)
