@@ -55,7 +55,7 @@ def report(
         by: which of DIMENSIONS to keep; every combination of them kept or summed is a series.
         at: where the windows end, aware; None for now, when the running minute counts too.
     """
-    moment = at or datetime.now(UTC)
+    moment = at or datetime.now(UTC).replace(microsecond=0)
     lines: list[Line] = []
     for window in windows:
         seconds = moment.timestamp()
