@@ -32,7 +32,7 @@ check: $(DEV) ## linter, formatter and types
 	  $(VENV)/bin/mypy || status=1; \
 	  exit $$status
 
-bench: $(DEV) ## how fast the worker drains a full topic of Apache Kafka
+bench: $(DEV) ## how fast the worker drains Apache Kafka, beside others; RECORDS=1000000, PROFILE=1
 	@$(PY) -m bench $(ARGS)
 
 kafka: $(RUN) ## Apache Kafka 4.3 on 127.0.0.1:9092 (PORT=...), from Maven; Ctrl-C ends it

@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
         "--only", nargs="+", choices=names, default=only, metavar="CONTENDER", help=", ".join(names)
     )
     parser.add_argument(
-        "--profile", action="store_true", default=bool(os.environ.get("PROFILE")), help=PROFILE
+        "--profile", action="store_true", default=os.environ.get("PROFILE", "0") != "0", help=PROFILE
     )
     return parser.parse_args()
 

@@ -48,8 +48,8 @@ def _watched(contender: Contender, kafka: Broker, sent: Responses, name: str, op
     FOLDER.mkdir(parents=True, exist_ok=True)
     raw = FOLDER / f"{name}.txt"
     done = run(contender, kafka, sent, under=_spy(raw, options))
-    stacks = list(_stacks(raw.read_text().splitlines()))
-    report = "\n".join(_report(stacks, f"{name}: {done.rate:,.0f} records/s while it was looked at"))
+    stacks = stacks_of(raw.read_text().splitlines())
+    report = report_of(stacks, f"{name}: {done.rate:,.0f} records/s while it was looked at")
     (FOLDER / f"{name}-functions.txt").write_text(report + "\n")
     return report
 
@@ -81,6 +81,16 @@ def _spy(raw: Path, options: Sequence[str]) -> Sequence[str]:
         str(raw),
         "--",
     )
+
+
+def stacks_of(lines: Iterable[str]) -> Stacks:
+    """Raw stacks as py-spy writes them."""
+    return list(_stacks(lines))
+
+
+def report_of(stacks: Stacks, title: str) -> str:
+    """Threads and functions by time; without imports, and without threads that wait."""
+    return "\n".join(_report(stacks, title))
 
 
 def _stacks(lines: Iterable[str]) -> Iterable[tuple[str, list[str], int]]:

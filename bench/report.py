@@ -29,7 +29,6 @@ records/s, and CPU seconds per million records: from the first batch (for the wo
 partitions are assigned) to the last line, so without process start and group join. The worker looks ten times a second
 whether it is done. Peak memory is VmHWM of the process. Medians; in brackets lowest and highest. "of bare": rate
 over the bare drain's of the same round. Broker and store run on the same cores and are counted beside.
-"batch": mean records that the worker settled at once.
 "counted": what the worker published (and stored) compared with what was sent."""
 
 
@@ -108,30 +107,31 @@ _NUMBERS = (
     "runs",
     "records/s",
     "of bare",
+    "x faust",
     "CPU s/M",
     "broker",
     "store",
     "peak MB",
     "start s",
-    "batch",
 )
 
 
 def _row(one: Contender, rounds: Sequence[dict[str, Run]]) -> list[str]:
     runs = [by[one.name] for by in rounds if one.name in by]
     bare = [by[one.name].rate / by["bare"].rate for by in rounds if {one.name, "bare"} <= by.keys()]
-    middle: Callable[[Callable[[Run], float]], float] = lambda of: statistics.median(map(of, runs))  # noqa: E731 - a short name for a formula used four times
+    faust = [by["faust"].rate for by in rounds if "faust" in by]
+    middle: Callable[[Callable[[Run], float]], float] = lambda of: statistics.median(map(of, runs))  # noqa: E731 - one formula, five columns
     rates = [run.rate for run in runs]
     return [
         f"{runs[0].records:,}",
         str(len(runs)),
         f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})",
         f"{statistics.median(bare):.3f}" if bare else "-",
+        f"{statistics.median(rates) / faust[0]:,.0f}" if faust else "-",
         f"{middle(lambda run: run.cpu):.2f}",
         f"{middle(lambda run: run.beside['broker']):.2f}",
         f"{middle(lambda run: run.beside['store']):.2f}" if "store" in runs[0].beside else "-",
         f"{middle(lambda run: run.peak):.0f}",
         f"{middle(lambda run: run.startup):.1f}",
-        f"{middle(lambda run: run.records / run.batches):,.0f}" if one.checks else "-",
         ("right" if all(run.right for run in runs) else "WRONG") if one.checks else "-",
     ]

@@ -36,7 +36,7 @@ class Run:
         cpu_all: of the process, its start and its end included.
         peak: highest resident memory.
         beside: "broker" and "store" -> their CPU within `seconds`.
-        batches: in how many the records were settled, 0 for others.
+        journal_records: how many the worker wrote for them: one a batch, and snapshots.
         expected: what its numbers must be; empty where it publishes none.
         found: what they are.
     """
@@ -50,7 +50,7 @@ class Run:
     cpu_all: float
     peak: float
     beside: dict[str, float]
-    batches: int
+    journal_records: int
     expected: dict[str, int]
     found: dict[str, int]
 
@@ -122,7 +122,7 @@ def _measured(
         cpu_all=meter.cpu("it", meter.begin, meter.end) / million,
         peak=meter.peak("it"),
         beside={name: meter.cpu(name, begin, end) / million for name in beside},
-        batches=asyncio.run(topics.batches(at.settings)) if contender.checks else 0,
+        journal_records=asyncio.run(topics.journal_records(at.settings)) if contender.checks else 0,
         expected=_expected(contender, sent),
         found=_found(contender, at),
     )

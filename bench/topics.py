@@ -69,8 +69,8 @@ async def outcomes(settings: Settings) -> dict[str, int]:
     return {outcome: n for outcome, n in found.items() if n}
 
 
-async def batches(settings: Settings) -> int:
-    """How many batches the responses were settled in: the records of the journal."""
+async def journal_records(settings: Settings) -> int:
+    """How many records the journal of the responses holds, and held."""
     topic = Topics(settings.kafka.prefix).journal_responses
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, group_id=None)
     await consumer.start()
