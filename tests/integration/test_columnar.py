@@ -125,16 +125,15 @@ def test_gaps_of_compaction() -> None:
     assert (again.offsets.tolist(), again.values) == ([3, 7], [b"a", b"b"])
 
 
-async def test_another_aiokafka_is_refused(
-    apache_kafka: str, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with (
-        topic_of(apache_kafka, kafka_prefix) as tp,
-        consumer(apache_kafka, tp, columns=False) as one,
-    ):
+async def test_another_aiokafka_is_refused(apache_kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = AIOKafkaConsumer(bootstrap_servers=apache_kafka)
+    await one.start()
+    try:
         monkeypatch.setattr(columnar, "_FIELDS", ("self._a_name_that_another_version_lacks",))
         with pytest.raises(FeedbackError, match=r"install aiokafka 0\.14"):
-            columnar.install(one, {tp.topic})
+            columnar.install(one, {"responses"})
+    finally:
+        await one.stop()
 
 
 async def test_other_topics_of_the_same_consumer_stay_as_they_are(
