@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from pipeline.journal.log import Entry, OutOfRange, Unknown
 from pipeline.journal.outbox import Send
 
+log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 8 << 20
 _FETCH_BYTES = 16 << 20
 _REQUEST_MS = 15_000
@@ -43,7 +45,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Close everything that was opened."""
-        closing = [c.stop() for c in (self._producer, self._probe) if c is not None]
+        closing = [_stopped(c) for c in (self._producer, self._probe) if c is not None]
         closing += [self._admin.close()] if self._admin is not None else []
         await asyncio.gather(*closing, return_exceptions=True)
         self._producer = self._probe = self._admin = None
@@ -139,7 +141,7 @@ class KafkaLog:
         """Let go of the reader, if there is one."""
         reader, self._reader, self._position = self._reader, None, -1
         if reader is not None:
-            await reader.stop()
+            await _stopped(reader)
 
     async def _read(self, start: int, stop: int) -> tuple[list[Entry], int]:
         if self._reader is None:
@@ -198,8 +200,24 @@ async def _started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     try:
         await client.start()
     except BaseException:
-        await client.stop()
+        await _stopped(client)
         raise
+
+
+async def _stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Stop a client, whatever state it is in.
+
+    aiokafka cancels its own tasks and lets their CancelledError out, for instance where a consumer ends before its
+    coordinator ran once. Taken for a cancellation of ours, it would end a partition's work without a word.
+    """
+    try:
+        await client.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    except KafkaError as error:
+        log.debug("a client did not stop cleanly", extra={"error": str(error)})
 
 
 async def _acknowledged(futures: Sequence[Any]) -> list[Any]:

@@ -74,6 +74,18 @@ async def test_a_truncated_offset_is_out_of_range(log: Log) -> None:
     assert [offset for offset, _ in await everything(log, 4, 6)] == [4, 5]
 
 
+async def test_a_reader_that_ends_at_once_cancels_nobody(
+    apache_kafka: str, settings: Callable[..., Settings]
+) -> None:
+    configured = settings(kafka={"bootstrap": apache_kafka})
+    async with connected(configured) as broker:
+        for _ in range(20):
+            log = KafkaLog(broker, f"{configured.kafka.prefix}.responses", 0)
+            log._reader = await broker.reader(log._tp)
+            await log.close()
+        assert await log.bounds() == (0, 0)
+
+
 async def test_markers_of_transactions_are_passed_over(
     apache_kafka: str, settings: Callable[..., Settings]
 ) -> None:
