@@ -199,6 +199,7 @@ async def _started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Start a client; one that cannot reach the broker is closed again."""
     try:
         await client.start()
+        await asyncio.sleep(0)  # its tasks must have run once: `stop` before that fails half way
     except BaseException:
         await _stopped(client)
         raise
