@@ -7,7 +7,10 @@ import random
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config import Settings
@@ -26,6 +29,17 @@ SECONDS = 40.0
 
 def migrate_the_store(configured: Settings) -> None:
     migrate(connect(configured, write=True, database="default"), configured.store.database)
+
+
+def until_ready(environment: dict[str, str]) -> None:
+    for _ in range(600):
+        with (
+            suppress(OSError),
+            urllib.request.urlopen(f"http://{environment['FEEDBACK_METRICS__LISTEN']}/readyz"),
+        ):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the worker never became ready")
 
 
 def worker(environment: dict[str, str], log: Path, *more: str) -> subprocess.Popen[bytes]:
@@ -58,6 +72,9 @@ async def test_ten_kills_lose_and_double_nothing(
         running.wait()
         running = worker(environment, log)
     await sending
+    await asyncio.to_thread(
+        until_ready, environment
+    )  # before that SIGTERM just ends it, as it ends any program
     running.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(running.wait, 20) == 0, log.read_text()[-4000:]
     drained = worker(environment, log, "--drain")
