@@ -400,6 +400,17 @@ def test_a_query_that_takes_too_long_says_so(store):
     assert (status, said["X-ClickHouse-Exception-Code"]) == (408, "159")
 
 
+def test_a_result_that_would_fill_the_memory_is_refused_and_may_be_streamed(store):
+    large = b"SELECT number, repeat('x', 1000 + number % 2) FROM numbers(100000000)"
+    status, said, _ = ask(store, large + b" FORMAT JSON")
+    assert (status, said["X-ClickHouse-Exception-Code"]) == (500, "396")
+    connection = http.client.HTTPConnection(store.host, store.port)
+    connection.request("POST", "/", large + b" FORMAT Native")
+    answer = connection.getresponse()
+    assert len(answer.read(50_000_000)) == 50_000_000
+    connection.close()
+
+
 def test_many_clients_at_a_time(store, table, token):
     wrong: list[object] = []
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -30,12 +30,14 @@ class Limits:
     Attributes:
         body: bytes of one body, decompressed.
         read_seconds: of a reader's query, unless it asks for another `max_execution_time`.
+        whole_result: bytes of a result that a reader wants at once: it stands in memory before it is sent.
         readers: queries of readers that run at a time.
         writers: statements of the writer that run at a time.
     """
 
     body: int = 512 << 20
     read_seconds: int = 60
+    whole_result: int = 1 << 30
     readers: int = 4
     writers: int = 2
 
@@ -99,6 +101,9 @@ class Door:
         pool = self._readers if readonly else self._writers
         plan = await _in(pool, self._engine.judge, statement)
         form = plan.format
+        streams = plan.blockwise and not ask.wait
+        if readonly and not streams:
+            statement = self._bounded(statement)
         coder = Coder(ask, form, request.headers.get("Accept-Encoding", ""))
         chunks = self._engine.run(statement, stream=plan.blockwise)
         pieces = coder.pieces(chunks, blockwise=plan.blockwise)
@@ -107,7 +112,7 @@ class Door:
             # Until the first piece is there, the statement can still fail as a whole, with its own status.
             first = await pull()
             assert first is not None  # noqa: S101 - the engine gives at least one chunk
-            if plan.blockwise and not ask.wait:
+            if streams:
                 said = self._said
                 return await streamed(request, _headers(ask, form, first, coder), first, pull, coder, said)
             body, counts = await whole(first, pull, coder)
@@ -149,6 +154,10 @@ class Door:
         if readonly:
             settings.setdefault("max_execution_time", str(self._limits.read_seconds))
         return Statement(ask.text, ask.database, ask.format, ask.parameters, settings, ask.query_id, readonly)
+
+    def _bounded(self, statement: Statement) -> Statement:
+        bounds = {"max_result_bytes": str(self._limits.whole_result), "result_overflow_mode": "throw"}
+        return replace(statement, settings=bounds | dict(statement.settings))
 
     def _refused(self, fault: Refusal) -> web.Response:
         return web.Response(
