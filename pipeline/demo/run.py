@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline.config import Settings
+from pipeline.config import Listen, Settings
 from pipeline.demo import parts
 from pipeline.demo.content import Content
 from pipeline.demo.folder import Folder, Owner
@@ -101,10 +101,10 @@ class Demo:
             step.detail = self.settings.kafka.bootstrap
         Folder(self.settings.worker.data_dir).write(self.owner)
         self._topics.set()
-        listen = self.settings.metrics.listen, self.settings.gateway.listen
-        await all_of(self._command("worker", listen[0]), self._command("gateway", listen[1]))
+        worker = self._command("worker", self.settings.metrics.listen)
+        await all_of(worker, self._command("gateway", self.settings.gateway.listen))
 
-    async def _command(self, name: str, listen: Any) -> None:
+    async def _command(self, name: str, listen: Listen) -> None:
         async with self.say.step(name) as step:
             folder = Folder(self.settings.worker.data_dir)
             child = parts.command(name, folder.log(name), listen)

@@ -79,3 +79,14 @@ def test_the_command_line_wins(no_settings: pytest.MonkeyPatch, tmp_path: Path) 
     assert settings.kafka.bootstrap == "b:2"
     assert settings.kafka.prefix == "mine"
     assert settings.worker.data_dir == tmp_path / "data"
+
+
+def test_a_port_of_zero_is_chosen_for_all_parts_alike(no_settings: pytest.MonkeyPatch) -> None:
+    no_settings.setenv("FEEDBACK_KAFKA__BOOTSTRAP", "127.0.0.1:0")
+    no_settings.setenv("FEEDBACK_STORE__HTTP", "127.0.0.1:0")
+    for name, value in environment.missing(load(), Path("here"), sample=False).items():
+        no_settings.setenv(name, value)
+    settings = load()
+    assert settings.store.http.port > 0
+    assert not settings.kafka.bootstrap.endswith(":0")
+    assert settings.page.listen.port == 8080
