@@ -14,13 +14,15 @@ import numpy.typing as npt
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
 from pipeline.journal.decide import outcome_records
-from pipeline.journal.log import Log, Unknown
+from pipeline.journal.log import Entry, Log, Unknown
 from pipeline.journal.outbox import Outputs, Send
-from pipeline.journal.partition import Decision, SourcePartition, read_records
+from pipeline.journal.partition import Decision, SourcePartition
 from pipeline.streams.patience import TROUBLE, persist
 
 log = logging.getLogger(__name__)
 OUTCOMES = "outcomes"
+_STUCK = 15.0  # seconds without progress after which the worker reads for itself
+_DRAIN_PATIENCE = 1.0
 
 
 class TallyMetrics(Protocol):
@@ -73,6 +75,18 @@ class Owned:
         self.ready = False
         self.untold: set[int] = set()  # days whose outcome counts changed since they were sent
         self.conflicts = 0
+        self._last = (-1, time.monotonic())
+
+    def still_for(self, seconds: float) -> bool:
+        """The applied offset has not moved for so long, as far as those who asked could see."""
+        applied, now = self.partition.state.applied, time.monotonic()
+        if applied != self._last[0]:
+            self._last = (applied, now)
+        return now - self._last[1] >= seconds
+
+    def looked(self) -> None:
+        """What is there was read just now: not again at once."""
+        self._last = (self.partition.state.applied, time.monotonic())
 
 
 class Tally:
@@ -112,10 +126,6 @@ class Tally:
         """Numbers of the owned partitions."""
         return sorted(self._owned)
 
-    def applied(self) -> dict[int, int]:
-        """Owned partition -> highest source offset in its state."""
-        return {p: owned.partition.state.applied for p, owned in self._owned.items() if owned.ready}
-
     def forget(self, partitions: Collection[int]) -> None:
         """Others own these now. Work in flight goes on and does no harm: the journal decides."""
         for p in partitions:
@@ -151,33 +161,38 @@ class Tally:
         owned = self._owned.get(partition)
         if owned is None or not owned.ready:
             return False
-        state = owned.partition.state
-        if state.outbox or owned.untold:
-            return False
-        if state.applied + 1 >= end:
-            return True
-        # offsets without records: transaction markers, or records that expired unread
-        return not len(await read_records(owned.inputs, state.applied + 1, end))
+        position = owned.partition.state.applied + 1
+        if position < end and owned.still_for(_DRAIN_PATIENCE):
+            # the delivery is stuck, or offsets without records stand at the end: transaction markers, say
+            position = await self._catch(owned)
+        return position >= end and not owned.partition.state.outbox and not owned.untold
 
     async def observe(self) -> None:
-        """Tell Prometheus how far behind we are."""
+        """Tell Prometheus how far behind we are, and help a delivery that is stuck."""
         for p, owned in list(self._owned.items()):
-            if owned.ready:
-                _, end = await owned.inputs.bounds()
-                self._metrics.lag(self.topic, p, max(0, end - 1 - owned.partition.state.applied))
-
-    async def catch(self, partition: int) -> None:
-        """Read and settle what lies behind the applied offset, without waiting for its delivery."""
-        owned = self._owned.get(partition)
-        if owned is None or not owned.ready:
-            return
-        async with owned.lock:
-            start = owned.partition.state.applied + 1
+            if not owned.ready:
+                continue
             _, end = await owned.inputs.bounds()
-            entries, _ = await owned.inputs.read(start, end) if start < end else ([], 0)
+            behind = max(0, end - 1 - owned.partition.state.applied)
+            self._metrics.lag(self.topic, p, behind)
+            if behind and owned.still_for(_STUCK) and not owned.lock.locked():
+                await self._catch(owned)
+
+    async def _catch(self, owned: Owned) -> int:
+        """Read and settle what lies behind the applied offset, without waiting for its delivery; how far that went."""
+        async with owned.lock:
+            position = owned.partition.state.applied + 1
+            _, end = await owned.inputs.bounds()
+            entries: list[Entry] = []
+            while not entries and position < end:
+                entries, position = await owned.inputs.read(position, end)
             if entries:
+                where = {"topic": self.topic, "partition": owned.partition.partition}
+                log.warning("nothing was delivered, reading on", extra={**where, "records": len(entries)})
                 values, offsets, times = zip(*((e.value, e.offset, e.time) for e in entries), strict=True)
                 await self._apply(owned, Records.of(values, offsets, times))
+            owned.looked()
+            return position
 
     def _own(self, partition: int) -> Owned:
         if partition not in self._owned:
