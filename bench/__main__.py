@@ -25,7 +25,7 @@ from pipeline.errors import FeedbackError
 
 GARBAGE = 0.01
 PROFILE = "write where the worker's time goes, instead of comparing"
-out = Console(width=120, highlight=False, markup=False)
+out = Console(width=132, highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 

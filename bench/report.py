@@ -92,14 +92,18 @@ def show(
         f"{on['cores']} cores ({on['processor']}), {on['at']}, {on['commit']}, load before: {on['load_before']:.1f}\n"
     )
     table = Table("contender", *_NUMBERS, "counted", box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    for column in table.columns:
+        column.justify, column.no_wrap = "right" if column.header != "contender" else "left", True
     for one in contenders:
         table.add_row(one.name, *_row(one, rounds))
     console.print(table)
     for one in contenders:
         console.print(f"{one.name}: {one.what}")
     console.print(NOTES)
+    if on["load_before"] > on["cores"] / 2:
+        console.print(
+            f"Others were at work on this machine (load {on['load_before']:.1f}): the figures are low."
+        )
 
 
 _NUMBERS = (
