@@ -10,6 +10,7 @@ Private names that this relies on are checked by `install`, so that another aiok
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
@@ -25,10 +26,13 @@ from pipeline.errors import FeedbackError
 from pipeline.events.records import Records
 
 LOG_APPEND_TIME = 1
+_AT_ONCE = 0.01  # seconds; a broker that honours fetch.max.wait.ms takes longer over an empty answer
+_REST = 0.03
 _value = attrgetter("value")
 _whole = attrgetter("value", "offset", "timestamp")
 
 _METHODS = (
+    (aiokafka_fetcher.Fetcher, ("_proc_fetch_request", "fetched_records")),
     (aiokafka_fetcher.FetchResult, ("_update_position", "check_assignment", "has_more", "getall", "getone")),
     (
         aiokafka_fetcher.PartitionRecords,
@@ -65,6 +69,22 @@ def install(consumer: Any, topics: Collection[str]) -> None:
         msg = "the columnar fetch does not fit this aiokafka: install aiokafka 0.14"
         raise FeedbackError(msg)
     fetcher._records = _Results(topics)
+    _pace(fetcher)
+
+
+def _pace(fetcher: Any) -> None:
+    """The embedded broker answers an empty fetch at once, and would be asked a thousand times a second."""
+    fetch = fetcher._proc_fetch_request
+
+    async def paced(*args: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        brought = await fetch(*args)
+        if not brought and loop.time() - asked < _AT_ONCE:
+            await asyncio.sleep(_REST)
+        return brought
+
+    fetcher._proc_fetch_request = paced
 
 
 class _Results(OrderedDict[Any, Any]):
