@@ -7,6 +7,7 @@ differ, so sending one again does no harm, and the roll takes each number once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,7 @@ class Delta:
     cells: CellChanges
 
 
+@cache  # asked for every leaf of every batch; there are few instruments and actions
 def deltas_partition(metric: str, instrument: str, partitions: int) -> int:
     """The one deltas partition that owns all cells of a (metric, instrument)."""
     return partition_of(f"{metric}/{instrument}".encode(), partitions)

@@ -58,12 +58,13 @@ def _summed(
 ) -> tuple[Int64s, Int64s, Int64s, Int64s, Int64s]:
     """One row a cell, in no particular order; rows that come to nothing are dropped."""
     key = _key(series, minute, bins)
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    count = np.zeros(len(first), np.int64)
-    amount = np.zeros(len(first), np.int64)
-    np.add.at(count, inverse, n)
-    np.add.at(amount, inverse, total)
+    order = np.argsort(key)
+    ordered = key[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    count = np.add.reduceat(n[order], starts)
+    amount = np.add.reduceat(total[order], starts)
     keep = (count != 0) | (amount != 0)
+    first = order[starts]
     first = first[keep]
     return series[first], minute[first], bins[first], count[keep], amount[keep]
 

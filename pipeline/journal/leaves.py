@@ -19,7 +19,8 @@ class Leaves:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._new: dict[Series, int] = {}
+        self._numbers: dict[Series, int] = {}
+        self._new: list[Series] = []
 
     @property
     def new(self) -> tuple[Series, ...]:
@@ -28,15 +29,18 @@ class Leaves:
 
     def number(self, leaf: Series) -> int:
         """The number of one leaf."""
-        known = self._state.number(leaf)
-        return (
-            self._new.setdefault(leaf, len(self._state.leaves) + len(self._new)) if known is None else known
-        )
+        number = self._state.number(leaf)
+        if number is None:
+            following = len(self._state.leaves) + len(self._new)
+            number = self._numbers.setdefault(leaf, following)
+            if number == following:
+                self._new.append(leaf)
+        return number
 
     def leaf(self, number: int) -> Series:
         """The leaf of a number."""
         known = self._state.leaves
-        return known[number] if number < len(known) else list(self._new)[number - len(known)]
+        return known[number] if number < len(known) else self._new[number - len(known)]
 
     def number_rows(self, frame: pl.DataFrame, name: NameLeaf) -> Int32s:
         """The number of each row's leaf.
@@ -47,13 +51,14 @@ class Leaves:
         """
         if not frame.height:
             return np.zeros(0, np.int32)
-        _, first, inverse = np.unique(
-            frame.hash_rows(seed=0).to_numpy(), return_index=True, return_inverse=True
-        )
+        _, inverse = np.unique(frame.hash_rows(seed=0).to_numpy(), return_inverse=True)
+        first = np.empty(int(inverse.max()) + 1, np.int64)
+        first[inverse[::-1]] = np.arange(frame.height)[::-1]  # of several rows the first is written last
         # in the order of appearance, so that the same records always give the same numbers
         numbers = np.empty(len(first), np.int32)
-        for k in np.argsort(first).tolist():
-            numbers[k] = self.number(name(frame.row(int(first[k]), named=True)))
+        order = np.argsort(first)
+        for k, row in zip(order.tolist(), frame[first[order]].iter_rows(named=True), strict=True):
+            numbers[k] = self.number(name(row))
         return np.asarray(numbers[inverse])
 
 

@@ -43,7 +43,7 @@ class Pace:
         fetch_bytes: of one partition in one response of the broker; the memory that an outage binds.
     """
 
-    rows: int = 150_000
+    rows: int = 50_000
     bytes: int = 64 << 20
     seconds: float = 0.5
     fetch_bytes: int = 2 << 20

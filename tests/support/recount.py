@@ -138,7 +138,9 @@ def cell_of(record: dict[str, Any], at: int) -> Cell:
 
 async def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[int, int, bytes | None]]]:
     """Partition -> (offset, kafka_time, value) of everything in a topic."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, max_partition_fetch_bytes=8 << 20)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=8 << 20
+    )
     await consumer.start()
     try:
         places = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
@@ -146,7 +148,6 @@ async def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[int, in
             places = [TopicPartition(topic, p) for p in range(4)]
         ends = await consumer.end_offsets(places)
         consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
         rows: dict[int, list[tuple[int, int, bytes | None]]] = {tp.partition: [] for tp in places}
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             for tp, records in (await consumer.getmany(timeout_ms=500)).items():
