@@ -14,6 +14,7 @@ import asyncio
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from operator import attrgetter
 from types import MethodType
 from typing import Any
@@ -81,7 +82,8 @@ def _pace(fetcher: Any) -> None:
         asked = loop.time()
         brought = await fetch(*args)
         if not brought and loop.time() - asked < _AT_ONCE:
-            await asyncio.sleep(_REST)
+            with suppress(asyncio.CancelledError):  # as a fetch itself does: `close` awaits what it cancelled
+                await asyncio.sleep(_REST)
         return brought
 
     fetcher._proc_fetch_request = paced
