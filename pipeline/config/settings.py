@@ -88,6 +88,9 @@ class Worker(Table):
 
     data_dir: Path = Path("feedback-data")
     """Folder of everything that is embedded: broker, store, tokens."""
+    snapshot_mb: float = Field(default=16.0, gt=0)
+    """Megabytes that the journal of a partition grows by before it is cut to a snapshot; a recovery reads
+    about three times as much at most."""
 
 
 class Store(Table):

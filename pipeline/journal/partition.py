@@ -14,8 +14,6 @@ from pipeline.journal.log import Log
 from pipeline.journal.outbox import Outbox, Outputs, Send
 from pipeline.journal.state import State
 
-SNAPSHOT_FLOOR = 256 << 10  # bytes
-
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -76,7 +74,7 @@ class SourcePartition:
         outputs: Outputs,
         decide: Decider,
         run: Run = run_here,
-        snapshot_floor: int = SNAPSHOT_FLOOR,
+        snapshot_floor: int = 16 << 20,
     ) -> None:
         self.partition = partition
         self.journal = journal

@@ -234,6 +234,7 @@ class Worker:
                 outputs=self.outputs,
                 decide=decide,
                 run=self._in_thread,
+                snapshot_floor=round(self.settings.worker.snapshot_mb * 1e6),
             )
             return partition, inputs
 

@@ -57,7 +57,8 @@ async def test_ten_kills_lose_and_double_nothing(
     seed: int,
 ) -> None:
     kafka = {"bootstrap": apache_kafka, "session_timeout": "6s"}
-    configured, environment = settings(kafka=kafka), variables(kafka=kafka)
+    often = {"snapshot_mb": 0.2}  # several snapshots between two kills
+    configured, environment = settings(kafka=kafka), variables(kafka=kafka, worker=often)
     topics, rng, log = Topics(configured.kafka.prefix), random.Random(seed), tmp_path / "worker.log"
     await ensure(configured)
     migrate_the_store(configured)
