@@ -1,0 +1,331 @@
+"""`verify`: the recount beside what the store tells. What differs is looked at again, since the stream moves."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
+
+import polars as pl
+from clickhouse_connect.driver.client import Client
+
+from pipeline.errors import FeedbackError
+from pipeline.verify import told
+from pipeline.verify.clocks import CLOCKS, RESOLUTION
+from pipeline.verify.ledger import CELL
+from pipeline.verify.raw import KINDS, Kind, RawTable
+from pipeline.verify.recount import SUMS, Recount
+from pipeline.verify.told import Names, Outcomes, Place
+from pipeline.verify.versions import DEAD_LETTER
+
+TALLY, ARCHIVE = "tally", "archive"
+MOST_DETAILS = 1000
+_ALWAYS = 1 << 40  # minutes
+_EPOCH = date(1970, 1, 1)
+Difference = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How patiently differences are looked at again.
+
+    Attributes:
+        pause: seconds between two looks.
+        still: a difference counts when both of its sides have stood still for so many seconds.
+        most: after so many seconds what still moves is left open, and said to be.
+    """
+
+    pause: float = 2.0
+    still: float = 10.0
+    most: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found: how many differences, what was checked, and the first of the differences."""
+
+    differences: int
+    checked: Mapping[str, Any]
+    details: Sequence[Mapping[str, Any]]
+
+    def as_json(self) -> dict[str, Any]:
+        """With the keys of `feedback verify --json`."""
+        return {"differences": self.differences, "checked": self.checked, "details": self.details}
+
+
+class Bar(Protocol):
+    """Shows how far it is."""
+
+    def advance(self, count: float = 1) -> None:
+        """So many more offsets are recounted."""
+
+    def say(self, text: str) -> None:
+        """What is being done."""
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A difference: its sides, and since when both have stood still."""
+
+    recounted: Any
+    stored: Any
+    since: float
+
+
+@dataclass(slots=True)
+class _Suspects:
+    """Differences of the last look, by what they are about."""
+
+    found: dict[Difference, _Suspect] = field(default_factory=dict)
+    first: bool = True
+
+    def look(self, now: float, found: Mapping[Difference, tuple[Any, Any]]) -> None:
+        """Keep those that are still there; whatever agreed once is no difference."""
+        kept = {key: sides for key, sides in found.items() if self.first or key in self.found}
+        self.found = {key: self._kept(now, key, *sides) for key, sides in kept.items()}
+        self.first = False
+
+    def _kept(self, now: float, key: Difference, recounted: Any, stored: Any) -> _Suspect:
+        before = self.found.get(key)
+        if before is not None and (before.recounted, before.stored) == (recounted, stored):
+            return before
+        return _Suspect(recounted, stored, now)
+
+    def moving(self, now: float, still: float) -> bool:
+        return any(now - one.since < still for one in self.found.values())
+
+
+class Verification:
+    """One run of `feedback verify`.
+
+    Args:
+        client: of the store; it only reads.
+        prefix: of the topics.
+        horizons: milliseconds, by input.
+        raw_retention: seconds.
+        pace: how patiently.
+    """
+
+    def __init__(
+        self, client: Client, prefix: str, horizons: Mapping[Kind, int], raw_retention: float, pace: Pace
+    ) -> None:
+        self._client = client
+        self._pace = pace
+        metrics = told.metrics_of_instruments(client)
+        oldest = round((time.time() - raw_retention) * 1000)
+        self._tables = {kind: RawTable(client, kind, metrics) for kind in KINDS}
+        self._recounts = {
+            f"{prefix}.{kind}": Recount(self._tables[kind], f"{prefix}.{kind}", horizons[kind], oldest)
+            for kind in KINDS
+        }
+        self._metrics = {*metrics.values(), "touchpoints", RESOLUTION}
+        self._dead: dict[Place, Counter[int]] = {}
+        self._cells = self._looks = 0
+        self._partitions: list[dict[str, Any]] = []
+
+    def begin(self) -> int:
+        """How many offsets there are to recount."""
+        now = told.outcomes(self._client, self._recounts)
+        for topic, recount in self._recounts.items():
+            days: dict[int, int] = {}
+            for t, p, day, _ in now.counts:
+                if t == topic:
+                    days[p] = min(day, days.get(p, day))
+            recount.begin(days)
+        return sum(
+            max(0, last - self._recounts[t].position.get(p, last)) for (t, p), last in now.applied.items()
+        )
+
+    def run(self, bar: Bar) -> Result:
+        """Recount and compare; look again at what differs until it stands still or vanishes."""
+        started, suspects = time.monotonic(), _Suspects()
+        while True:
+            now = self._recounted(bar)
+            outcomes = self._outcome_differences(now)
+            cells = self._cell_differences(suspects)
+            self._looks += 1
+            at = time.monotonic()
+            suspects.look(at, {**outcomes, **cells})
+            if not suspects.moving(at, self._pace.still) or at - started > self._pace.most:
+                return self._result(suspects, at)
+            bar.say(f"looking again at {len(suspects.found)}")
+            time.sleep(self._pace.pause)
+
+    def _recounted(self, bar: Bar) -> Outcomes:
+        """Recount up to where the tally is, once the archive is there, too."""
+        now = told.outcomes(self._client, self._recounts)
+        self._await_archive(now.applied)
+        for topic, recount in self._recounts.items():
+            to = {p: last for (t, p), last in now.applied.items() if t == topic}
+            recount.advance(to, bar.advance)
+        self._dead = {place: told.dead_letters(self._client, place, to) for place, to in now.applied.items()}
+        return now
+
+    def _await_archive(self, applied: Mapping[Place, int]) -> None:
+        deadline = time.monotonic() + self._pace.most
+        while True:
+            stored = told.progress(self._client, ARCHIVE)
+            behind = [place for place, last in applied.items() if stored.get(place, -1) < last]
+            if not behind:
+                return
+            if time.monotonic() > deadline:
+                topic, partition = behind[0]
+                last = stored.get((topic, partition), -1)
+                msg = (
+                    f"the archive has stored {topic}/{partition} up to offset {last}, but the tally has counted up to "
+                    f"{applied[topic, partition]}: is a worker with its archive running? Then try again"
+                )
+                raise FeedbackError(msg)
+            time.sleep(min(0.5, self._pace.pause))
+
+    def _outcome_differences(self, now: Outcomes) -> dict[Difference, tuple[int, int]]:
+        counts: Counter[tuple[str, int, int, str]] = Counter()
+        for topic, recount in self._recounts.items():
+            counts.update({(topic, *key): n for key, n in recount.outcomes.items()})
+        for (topic, partition), days in self._dead.items():
+            counts.update({(topic, partition, day, DEAD_LETTER): n for day, n in days.items()})
+        self._note_partitions(now, counts)
+        return {
+            ("outcome", *key): (counts[key], now.counts.get(key, 0))
+            for key in sorted(counts.keys() | now.counts.keys())
+            if counts[key] != now.counts.get(key, 0) and self._recounts[key[0]].judged(key[1], key[2])
+        }
+
+    def _note_partitions(self, now: Outcomes, counts: Mapping[tuple[str, int, int, str], int]) -> None:
+        """What each partition holds: an offset without a record is a transaction marker, or expired unread."""
+        self._partitions = []
+        for (topic, partition), last in sorted(now.applied.items()):
+            mine = (topic, partition)
+            self._partitions.append(
+                {
+                    "topic": topic,
+                    "partition": partition,
+                    "to_offset": last,
+                    "records": sum(n for key, n in now.counts.items() if key[:2] == mine),
+                    "raw_rows": self._recounts[topic].rows[partition],
+                    "dead_letters": self._dead[mine].total(),
+                    "offsets_without_record": last + 1 - sum(n for key, n in counts.items() if key[:2] == mine),
+                }
+            )  # fmt: skip
+
+    def _cell_differences(self, suspects: _Suspects) -> dict[Difference, tuple[Any, Any]]:
+        first, last = _span_of(suspects)
+        known = self._expected()
+        hot = pl.col("minute").is_between(first, last)
+        wanted = known.filter(hot)
+        begins = max((one.begins or -_ALWAYS for one in self._recounts.values()), default=-_ALWAYS)
+        stored = told.cells(self._client, max(first, begins), last)
+        stored = self._covered(stored)
+        both = wanted.join(stored, on=CELL, how="full", coalesce=True, suffix="_stored").with_columns(
+            pl.col("n", "total", "n_stored", "total_stored").fill_null(0), pl.col("cold").fill_null(False)
+        )
+        self._cells = max(self._cells, len(both))
+        different = (pl.col("n") != pl.col("n_stored")) | (pl.col("total") != pl.col("total_stored"))
+        wrong = both.filter(different & ~pl.col("cold") & (pl.col("minute") >= begins))
+        return {
+            ("cell", leaf, minute, bin_): ((n, total / 1000), (n_stored, total_stored / 1000))
+            for leaf, minute, bin_, n, total, n_stored, total_stored in wrong.select(
+                *CELL, "n", "total", "n_stored", "total_stored"
+            ).iter_rows()
+        }
+
+    def _expected(self) -> pl.DataFrame:
+        parts = [one.cells() for one in self._recounts.values()]
+        if self._clocks_covered:
+            hashes = told.resolution_leaves(self._client)
+            parts += [one.case_cells(hashes) for one in self._recounts.values() if one.kind == "touchpoints"]
+        return pl.concat(parts).select(*SUMS)
+
+    @property
+    def _clocks_covered(self) -> bool:
+        """A case needs all of its events: no judgement where some of them were dropped."""
+        return all(one.whole for one in self._recounts.values() if one.kind == "touchpoints")
+
+    def _covered(self, stored: pl.DataFrame) -> pl.DataFrame:
+        """Without cells that the recount does not know how to make."""
+        skipped = [
+            leaf for leaf, names in told.leaves_told(self._client).items() if not self._is_covered(names)
+        ]
+        return stored.filter(~pl.col("leaf").is_in(pl.Series(skipped, dtype=pl.UInt64).implode()))
+
+    def _is_covered(self, names: Names) -> bool:
+        if names.metric == RESOLUTION:
+            return self._clocks_covered and names.instrument in CLOCKS
+        return names.metric in self._metrics
+
+    def _result(self, suspects: _Suspects, now: float) -> Result:
+        still = {key: one for key, one in suspects.found.items() if now - one.since >= self._pace.still}
+        leaves = told.leaves_told(self._client)
+        if any(key[0] == "cell" and key[1] not in leaves for key in still):
+            leaves |= {
+                leaf: names for table in self._tables.values() for leaf, names in table.leaves().items()
+            }
+            leaves |= {leaf: names for names, leaf in told.resolution_leaves(self._client).items()}
+        details = [_detail(key, one, leaves) for key, one in sorted(still.items(), key=str)[:MOST_DETAILS]]
+        uncovered = sorted({(n.metric, n.instrument) for n in leaves.values() if not self._is_covered(n)})
+        begins = [one.begins for one in self._recounts.values() if one.begins is not None]
+        checked = {
+            "raw_rows": sum(one.rows.total() for one in self._recounts.values()),
+            "dead_letters": sum(days.total() for days in self._dead.values()),
+            "cells": self._cells,
+            "looks": self._looks,
+            "still_moving": len(suspects.found) - len(still),
+            "from": datetime.fromtimestamp(max(begins) * 60, UTC).isoformat() if begins else None,
+            "not_covered": [f"{metric}/{instrument}" for metric, instrument in uncovered],
+            "partitions": self._partitions,
+        }
+        return Result(len(still), checked, details)
+
+
+def _span_of(suspects: _Suspects) -> tuple[int, int]:
+    """The minutes that have to be looked at: all of them at first, then those of the suspects."""
+    minutes = [key[2] for key in suspects.found if key[0] == "cell"]
+    if suspects.first:
+        return -_ALWAYS, _ALWAYS
+    return (min(minutes), max(minutes)) if minutes else (0, -1)
+
+
+def _detail(key: Difference, one: _Suspect, leaves: Mapping[int, Names]) -> dict[str, Any]:
+    if key[0] == "outcome":
+        _, topic, partition, day, outcome = key
+        place = {"topic": topic, "partition": partition, "day": str(_EPOCH + timedelta(days=day))}
+        return {
+            "kind": "outcome",
+            **place,
+            "outcome": outcome,
+            "recounted": one.recounted,
+            "stored": one.stored,
+        }
+    _, leaf, minute, bin_ = key
+    names = leaves.get(leaf, Names("", "", "", "", ""))._asdict()
+    bucket = datetime.fromtimestamp(minute * 60, UTC).isoformat()
+    sides = {
+        side: dict(zip(("n", "total"), getattr(one, side), strict=True)) for side in ("recounted", "stored")
+    }
+    return {"kind": "cell", **names, "bucket": bucket, "bin": bin_, **sides}
+
+
+def verify(
+    client: Client,
+    prefix: str,
+    horizons: Mapping[Kind, int],
+    raw_retention: float,
+    show: Callable[[int], Any],
+    pace: Pace | None = None,
+) -> Result:
+    """Recompute outcomes and cells from the raw tables and compare them with the store's.
+
+    Args:
+        client: of the store; it only reads.
+        prefix: of the topics.
+        horizons: milliseconds, by input.
+        raw_retention: seconds that raw rows are kept.
+        show: given the number of offsets to recount, a context manager whose value shows progress.
+        pace: how patiently differences are looked at again.
+    """
+    run = Verification(client, prefix, horizons, raw_retention, pace or Pace())
+    with show(run.begin()) as bar:
+        return run.run(bar)

@@ -1,0 +1,145 @@
+"""`Recount`: the raw rows of one input, recounted up to a point of each partition. It goes on from where it stopped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import polars as pl
+
+from pipeline.verify.clocks import RESOLUTION, Cases
+from pipeline.verify.ledger import CELL, CHANGES, MINUTE_MS, Ledger
+from pipeline.verify.raw import SPAN, Beginning, RawTable
+from pipeline.verify.told import Names
+from pipeline.verify.versions import NEVER
+
+HOUR_MS = 3_600_000  # how far an app's clock may run ahead: see `in_future` among the dead letters
+_FEW = 2_000_000  # rows of changes that are kept before they are added up
+SUMS = {**CHANGES, "total": pl.Int64}
+
+
+class Sums:
+    """Cells as sums of changes."""
+
+    def __init__(self) -> None:
+        self._sum = pl.DataFrame(schema=SUMS)
+        self._parts: list[pl.DataFrame] = []
+        self._rows = 0
+
+    def add(self, changes: pl.DataFrame) -> None:
+        """Rows of SUMS."""
+        self._parts.append(changes)
+        self._rows += len(changes)
+        if self._rows > _FEW + len(self._sum):
+            self.frame()
+
+    def frame(self) -> pl.DataFrame:
+        """One row a cell, also of those that came to nothing."""
+        if self._rows:
+            everything = pl.concat([self._sum, *self._parts])
+            added = everything.group_by(CELL).agg(pl.col("n", "total").sum(), pl.col("cold").any())
+            self._sum = added.select(*SUMS)
+            self._parts, self._rows = [], 0
+        return self._sum
+
+
+class Recount:
+    """One input.
+
+    Args:
+        table: its raw rows.
+        topic: its full name.
+        horizon: milliseconds.
+        oldest: kafka_time before which rows may have been dropped by the retention of the raw table, ms.
+    """
+
+    def __init__(self, table: RawTable, topic: str, horizon: int, oldest: int) -> None:
+        self.topic = topic
+        self.kind = table.kind
+        self.outcomes: Counter[tuple[int, int, str]] = (
+            Counter()
+        )  # partition, day, outcome; without dead letters
+        self.rows: Counter[int] = Counter()  # partition -> raw rows
+        self.position: dict[int, int] = {}
+        self._table = table
+        self._horizon = horizon
+        self._oldest = oldest
+        self._sums = Sums()
+        self._cases: dict[int, Cases] = {}
+        self._ledgers: dict[int, Ledger] = {}
+        self._from: dict[int, Beginning] = {}
+
+    def begin(self, told: Mapping[int, int]) -> None:
+        """Look where the raw table begins.
+
+        Args:
+            told: partition -> the first day of which the store tells outcomes. Rows were dropped where that lies
+                before what the retention keeps.
+        """
+        for partition, first in self._table.beginnings().items():
+            dropped = told.get(partition, 0) * 24 * HOUR_MS < self._oldest - 24 * HOUR_MS and first.offset > 0
+            cold = first.time + HOUR_MS if dropped else NEVER
+            self.position[partition] = first.offset - 1
+            self._ledgers[partition] = Ledger(self._horizon, cold)
+            self._cases[partition] = Cases()
+            if dropped:
+                self._from[partition] = first
+
+    @property
+    def whole(self) -> bool:
+        """Nothing was dropped yet."""
+        return not self._from
+
+    @property
+    def begins(self) -> int | None:
+        """From which minute on cells can be judged; None from the first."""
+        latest = max((one.time for one in self._from.values()), default=None)
+        return None if latest is None else (latest + HOUR_MS) // MINUTE_MS + 1
+
+    def judged(self, partition: int, day: int) -> bool:
+        """Whether all that decides the outcomes of a day is still there."""
+        ledger = self._ledgers.get(partition)
+        return ledger is None or partition not in self._from or day > ledger.cold_day
+
+    @property
+    def remembered(self) -> int:
+        """How many ids are remembered now."""
+        return sum(map(len, self._ledgers.values()))
+
+    def advance(self, to: Mapping[int, int], done: Callable[[int], None]) -> None:
+        """Recount the raw rows up to these offsets, both partition by partition and included."""
+        for partition, last in to.items():
+            while (after := self.position.get(partition, last)) < last:
+                stop = min(after + SPAN, last)
+                self._span(partition, after, stop)
+                self.position[partition] = stop
+                done(stop - after)
+
+    def cells(self) -> pl.DataFrame:
+        """Cells as they must be: columns of SUMS. Without those of cases."""
+        return self._sums.frame()
+
+    def case_cells(self, hashes: Mapping[Names, int]) -> pl.DataFrame:
+        """Cells of resolution clocks."""
+        counts: Counter[tuple[int, int, int]] = Counter()
+        totals: Counter[tuple[int, int, int]] = Counter()
+        for cases in self._cases.values():
+            for seen in cases.observations():
+                leaf = hashes[Names(RESOLUTION, seen.clock, seen.touchpoint, seen.channel, seen.segment)]
+                counts[leaf, seen.minute, seen.bin] += 1
+                totals[leaf, seen.minute, seen.bin] += seen.milliseconds
+        rows = [(*cell, n, False, totals[cell]) for cell, n in counts.items()]
+        return pl.DataFrame(rows, schema=SUMS, orient="row")
+
+    def _span(self, partition: int, after: int, to: int) -> None:
+        rows = self._table.rows(partition, after, to)
+        if not len(rows):
+            return
+        span = self._ledgers[partition].take(rows)
+        self.rows[partition] += len(rows)
+        for (day, outcome), n in span.outcomes.items():
+            self.outcomes[partition, day, outcome] += n
+        points = pl.col("bin") * 1000 if self.kind == "responses" else pl.lit(0, pl.Int64)
+        self._sums.add(span.changes.with_columns(total=points * pl.col("n")))
+        if self.kind == "touchpoints":
+            self._cases[partition].take(self._table.case_events(partition, after, to, span.counted))

@@ -1,0 +1,116 @@
+"""What the store tells: outcome counts, cells, dead letters, and how far each stage has come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import polars as pl
+from clickhouse_connect.driver.client import Client
+
+from pipeline.verify.ask import frame
+from pipeline.verify.clocks import CLOCKS
+
+Place = tuple[str, int]  # topic, partition
+_LEAF = (
+    "sipHash64(concat(metric, char(0), instrument, char(0), touchpoint, char(0), channel, char(0), segment))"
+)
+
+
+class Names(NamedTuple):
+    """The names that a leaf stands for."""
+
+    metric: str
+    instrument: str
+    touchpoint: str
+    channel: str
+    segment: str
+
+
+class Outcomes(NamedTuple):
+    """Counts of outcomes, and of each partition the source offset up to which they are told."""
+
+    counts: Mapping[tuple[str, int, int, str], int]  # topic, partition, day, outcome
+    applied: Mapping[Place, int]
+
+
+def metrics_of_instruments(client: Client) -> dict[str, str]:
+    """Instrument -> metric."""
+    return dict(frame(client, "SELECT name, metric FROM instruments FINAL").iter_rows())
+
+
+def outcomes(client: Client, topics: Collection[str]) -> Outcomes:
+    """All counts; one question, so that counts and offsets are of one moment."""
+    rows = frame(
+        client,
+        "SELECT topic, toInt64(partition) AS p, toInt64(toUInt16(day)) AS d, outcome, n, toInt64(version) AS v "
+        "FROM outcome_counts FINAL WHERE topic IN {topics:Array(String)}",
+        topics=list(topics),
+    )
+    counts = {(t, p, d, outcome): n for t, p, d, outcome, n, _ in rows.iter_rows()}
+    applied = rows.group_by("topic", "p").agg(pl.col("v").max())
+    return Outcomes(counts, {(t, p): v for t, p, v in applied.iter_rows()})
+
+
+def progress(client: Client, stage: str) -> dict[Place, int]:
+    """How far a stage has come: the last source offset that is done."""
+    rows = frame(
+        client,
+        "SELECT topic, toInt64(partition) AS p, max(offset) AS last FROM progress WHERE stage = {stage:String} "
+        "GROUP BY topic, p",
+        stage=stage,
+    )
+    return {(t, p): last for t, p, last in rows.iter_rows()}
+
+
+def dead_letters(client: Client, place: Place, to: int) -> Counter[int]:
+    """Day of kafka_time since 1970 -> dead letters of a partition up to an offset."""
+    rows = frame(
+        client,
+        "SELECT intDiv(toUnixTimestamp64Milli(time), 86400000) AS day, toInt64(count()) AS n "
+        "FROM dead_letters FINAL "
+        "WHERE topic = {topic:String} AND partition = {partition:Int32} AND offset <= {to:Int64} GROUP BY day",
+        topic=place[0],
+        partition=place[1],
+        to=to,
+    )
+    return Counter(dict(rows.iter_rows()))
+
+
+def cells(client: Client, first: int, last: int) -> pl.DataFrame:
+    """Live cells of the minutes `first` to `last`, parts added up: leaf, minute, bin, n, total in thousandths."""
+    return frame(
+        client,
+        f"""
+        SELECT {_LEAF} AS leaf, intDiv(toInt64(toUnixTimestamp(bucket)), 60) AS minute, toInt64(cells.bin) AS bin,
+            sum(cells.n) AS n, toInt64(round(sum(cells.total) * 1000)) AS total
+        FROM cells FINAL
+        WHERE origin = 'live'
+            AND bucket >= toDateTime({{first:Int64}} * 60) AND bucket <= toDateTime({{last:Int64}} * 60)
+        GROUP BY leaf, minute, bin HAVING n != 0 OR total != 0
+        """,  # noqa: S608 - names of our own, no values
+        monthly=True,
+        first=max(0, first),
+        last=min((1 << 32) // 60 - 1, last),
+    )
+
+
+def leaves_told(client: Client) -> dict[int, Names]:
+    """Every leaf of the live cells by its hash."""
+    columns = ", ".join(Names._fields)
+    rows = frame(client, f"SELECT DISTINCT {_LEAF} AS leaf, {columns} FROM cells WHERE origin = 'live'")  # noqa: S608 - ours
+    return {leaf: Names(*names) for leaf, *names in rows.iter_rows()}
+
+
+def resolution_leaves(client: Client) -> dict[Names, int]:
+    """The hash of every leaf that a case may count in."""
+    rows = frame(
+        client,
+        f"SELECT DISTINCT {_LEAF} AS leaf, metric, instrument, touchpoint, channel, segment "  # noqa: S608 - ours
+        "FROM (SELECT 'resolution' AS metric, arrayJoin({clocks:Array(String)}) AS instrument, touchpoint, channel, "
+        "if(ifNull(segment, '') = '', 'none', assumeNotNull(segment)) AS segment "
+        "FROM touchpoints WHERE action = 'case_opened')",
+        clocks=list(CLOCKS),
+    )
+    return {Names(*names): leaf for leaf, *names in rows.iter_rows()}

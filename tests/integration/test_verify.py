@@ -1,0 +1,208 @@
+"""`feedback verify` and `feedback trace` over Apache Kafka, a real worker and a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager, nullcontext
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from pipeline.events import wire
+from pipeline.events.partition import partition_of
+from pipeline.events.schemas import schema
+from pipeline.stores.client import connect
+from pipeline.streams.setup import ensure
+from pipeline.streams.topics import Topics
+from pipeline.verify.check import Pace, verify
+from pipeline.verify.trace import trace
+from tests.support.recount import read_topic, recount_responses
+from tests.support.stores import set_up
+from tests.support.traffic import Traffic, produce
+
+HORIZONS = {"responses": 7 * 86_400_000, "touchpoints": 7 * 86_400_000}
+QUICK = Pace(pause=0.2, still=0.5, most=30.0)
+ACTIONS = [
+    "case_opened",
+    "case_replied",
+    "case_contacted",
+    "case_resolved",
+    "case_reopened",
+    "case_closed",
+    "visited",
+]
+
+
+class Silent:
+    def advance(self, count=1):
+        pass
+
+    def say(self, text):
+        pass
+
+
+def checked(configured, pace=QUICK):
+    with connect(configured, write=False) as client:
+        return verify(
+            client, configured.kafka.prefix, HORIZONS, 400 * 86_400, lambda _: nullcontext(Silent()), pace
+        )
+
+
+def change(configured, statement):
+    with connect(configured, write=True) as client:
+        client.command(statement, settings={"mutations_sync": 2})
+
+
+@contextmanager
+def worker(environment, log, *more):
+    with log.open("ab") as out:
+        command = [sys.executable, "-m", "pipeline", "worker", *more]
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(60) == 0, log.read_text()[-4000:]
+        finally:
+            process.kill()
+
+
+async def feedback(environment, *arguments):
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+async def touchpoints(bootstrap, topic, seed, n):
+    """Case events in any order, some twice, some late, some garbage."""
+    rng, now = random.Random(seed), int(time.time() * 1000)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    sent = []
+    for k in range(n):
+        case = f"case {rng.randrange(n // 6)}"
+        record = {
+            "event_id": f"e{rng.randrange(n) if k % 10 == 0 else n + k}",
+            "occurred_at": now
+            - rng.randrange(3_600_000) // 1000 * 1000
+            - (9 * 86_400_000 if k % 50 == 0 else 0),
+            "source": "test",
+            "touchpoint": rng.choice(["support", "sales"]),
+            "channel": rng.choice(["web", "phone"]),
+            "action": rng.choice(ACTIONS),
+            "case_id": case,
+            "segment": rng.choice([None, "", "new"]),
+            "attributes": {},
+        }
+        value = wire.encode(schema("TouchpointEvent"), record) if k % 40 else b"no event"
+        key = case.encode()
+        sent.append(await producer.send(topic, value, key=key, partition=partition_of(key, 4)))
+    await asyncio.gather(*sent)
+    await producer.stop()
+
+
+@pytest.fixture
+def there(apache_kafka, settings, variables, store):
+    kafka = {"bootstrap": apache_kafka, "session_timeout": "6s"}
+    configured = settings(kafka=kafka)
+    asyncio.run(ensure(configured))
+    set_up(configured)
+    return configured, variables(kafka=kafka)
+
+
+@pytest.mark.slow
+async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_found(there, tmp_path, seed):
+    configured, environment = there
+    topics, log = Topics(configured.kafka.prefix), tmp_path / "worker.log"
+    await produce(configured.kafka.bootstrap, topics.responses, Traffic(seed), 6_000, 1e6)
+    await touchpoints(configured.kafka.bootstrap, topics.touchpoints, seed, 3_000)
+    with worker(environment, log, "--drain") as process:
+        assert await asyncio.to_thread(process.wait, 90) == 0, log.read_text()[-4000:]
+
+    done = await feedback(environment, "verify", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["differences"], found["details"]) == (0, [])
+    seen = found["checked"]
+    assert seen["raw_rows"] + seen["dead_letters"] == 9_000
+    assert (seen["from"], seen["not_covered"], seen["still_moving"]) == (None, [], 0)
+    assert all(one["offsets_without_record"] == 0 for one in seen["partitions"])
+    await asyncio.to_thread(_tampering_is_found, configured)
+    await _every_id_is_traced(configured, topics)
+    done = await feedback(environment, "trace", "case 7")
+    assert done.returncode == 0, done.stderr
+    assert "touchpoints / case_" in done.stdout
+    done = await feedback(environment, "trace", "nobody")
+    assert (done.returncode, "nothing is known of nobody" in done.stderr) == (1, True)
+
+
+def _tampering_is_found(configured):
+    columns = "metric, instrument, touchpoint, channel, segment, bucket, bin, origin, part"
+    for metric in ("csat", "touchpoints", "resolution"):
+        one = f"INSERT INTO cells SELECT {columns}, n {{}} 1, total, version + 1 FROM cells FINAL WHERE metric = '{metric}' ORDER BY {columns} LIMIT 1"  # fmt: skip
+        change(configured, one.format("+"))
+        found = checked(configured)
+        assert [detail["metric"] for detail in found.details] == [metric]
+        assert found.details[0]["stored"]["n"] == found.details[0]["recounted"]["n"] + 1
+        assert found.details[0]["touchpoint"] and found.details[0]["instrument"]
+        change(configured, one.format("-"))
+    assert checked(configured).differences == 0
+    change(configured, "DELETE FROM responses WHERE kafka_partition = 2 AND kafka_offset = (SELECT min(kafka_offset) FROM responses WHERE kafka_partition = 2 AND NOT retracted)")  # fmt: skip
+    found = checked(configured)
+    kinds = {detail["kind"] for detail in found.details}
+    assert "outcome" in kinds
+    wrong = Counter()
+    for detail in found.details:
+        if detail["kind"] == "outcome":
+            assert detail["partition"] == 2
+            wrong[detail["topic"]] += detail["stored"] - detail["recounted"]
+    assert wrong == {f"{configured.kafka.prefix}.responses": 1}
+    assert any(one["offsets_without_record"] == 1 for one in found.checked["partitions"])
+
+
+async def _every_id_is_traced(configured, topics):
+    """Outcomes by id, one question an id, are those of an independent recount."""
+    rows = await read_topic(configured.kafka.bootstrap, topics.responses)
+    expected = await recount_responses(configured.kafka.bootstrap, topics.responses)
+    identities = list({value for part in rows.values() for _, _, value in part if value and len(value) > 60})[
+        :40
+    ]
+    with connect(configured, write=False) as client:
+        for value in identities:
+            identity = value[6:38].decode("latin-1")
+            found = await asyncio.to_thread(trace, client, configured.kafka.prefix, HORIZONS, identity)
+            dead = {(one["partition"], one["offset"]) for one in found.dead_letters}
+            assert found.events or dead
+            assert dead <= expected.dead
+            assert sum(one.counts for one in found.events) <= 1
+            assert not any(one.pending for one in found.events)
+
+
+@pytest.mark.slow
+async def test_nothing_differs_while_the_stream_moves(there, tmp_path, seed):
+    configured, environment = there
+    topics, log = Topics(configured.kafka.prefix), tmp_path / "worker.log"
+    with worker(environment, log):
+        sending = asyncio.create_task(
+            produce(configured.kafka.bootstrap, topics.responses, Traffic(seed), 20_000, 800)
+        )
+        await asyncio.sleep(8)
+        looks = 0
+        while not sending.done():
+            found = await asyncio.to_thread(checked, configured, Pace(pause=1.0, still=8.0, most=40.0))
+            assert found.differences == 0, found.details
+            looks += found.checked["looks"]
+        await sending
+        assert looks > 1
+    found = await asyncio.to_thread(checked, configured)
+    assert (found.differences, found.checked["still_moving"]) == (0, 0)
