@@ -139,7 +139,7 @@ async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_foun
     assert all(one["offsets_without_record"] == 0 for one in seen["partitions"])
     await asyncio.to_thread(_tampering_is_found, configured)
     await _every_id_is_traced(configured, topics)
-    done = await feedback(environment, "trace", "case 7")
+    done = await feedback({**environment, "COLUMNS": "200"}, "trace", "case 7")
     assert done.returncode == 0, done.stderr
     assert "touchpoints / case_" in done.stdout
     done = await feedback(environment, "trace", "nobody")
@@ -149,7 +149,10 @@ async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_foun
 def _tampering_is_found(configured):
     columns = "metric, instrument, touchpoint, channel, segment, bucket, bin, origin, part"
     for metric in ("csat", "touchpoints", "resolution"):
-        one = f"INSERT INTO cells SELECT {columns}, n {{}} 1, total, version + 1 FROM cells FINAL WHERE metric = '{metric}' ORDER BY {columns} LIMIT 1"  # fmt: skip
+        one = (
+            f"INSERT INTO cells SELECT {columns}, n {{}} 1, total, version + 1 FROM cells FINAL "
+            f"WHERE metric = '{metric}' ORDER BY {columns} LIMIT 1"
+        )
         change(configured, one.format("+"))
         found = checked(configured)
         assert [detail["metric"] for detail in found.details] == [metric]
@@ -157,7 +160,11 @@ def _tampering_is_found(configured):
         assert found.details[0]["touchpoint"] and found.details[0]["instrument"]
         change(configured, one.format("-"))
     assert checked(configured).differences == 0
-    change(configured, "DELETE FROM responses WHERE kafka_partition = 2 AND kafka_offset = (SELECT min(kafka_offset) FROM responses WHERE kafka_partition = 2 AND NOT retracted)")  # fmt: skip
+    change(
+        configured,
+        "DELETE FROM responses WHERE kafka_partition = 2 AND kafka_offset = "
+        "(SELECT min(kafka_offset) FROM responses WHERE kafka_partition = 2 AND NOT retracted)",
+    )
     found = checked(configured)
     kinds = {detail["kind"] for detail in found.details}
     assert "outcome" in kinds
