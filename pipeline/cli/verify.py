@@ -11,7 +11,7 @@ import typer
 from pipeline.cli.common import ConfigOption, JsonOption, console, load_settings, progress
 
 if TYPE_CHECKING:
-    from pipeline.verify.check import Result
+    from pipeline.verify.result import Result
 
 
 def run(config: ConfigOption = None, as_json: JsonOption = False) -> None:

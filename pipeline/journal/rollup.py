@@ -85,6 +85,11 @@ class Rollup:
         self._dirty.append(rows[again])
 
     @property
+    def numbers(self) -> dict[tuple[str, int], int]:
+        """(source, partition) -> number of the last delta taken."""
+        return dict(self._number)
+
+    @property
     def waiting(self) -> int:
         """How many cells are not known to be published."""
         return sum(map(len, self._dirty))

@@ -24,7 +24,17 @@ from pipeline.measures.instruments import bounds
 from pipeline.streams import columnar
 from pipeline.streams.connection import client_options
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
-from pipeline.streams.rows import PROGRESS, Rows, Source, joined, progress_of, rows_of, sources, tallied
+from pipeline.streams.rows import (
+    PROGRESS,
+    Rows,
+    Source,
+    joined,
+    progress_of,
+    rows_of,
+    sources,
+    tallied,
+    told_progress,
+)
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -209,18 +219,22 @@ class Archive:
         for tp, records in pending.records.items():
             whole = Records.concat(records)
             rows = rows_of(self._sources[tp.topic], tp.partition, whole)
-            self._note_skipped(self._sources[tp.topic], rows)
             parts += [rows, Rows(PROGRESS, progress_of(tp.topic, tp.partition, whole), 0)]
-            if rows.table == "outcome_counts" and len(rows.frame):
-                parts.append(Rows(PROGRESS, tallied(rows.frame, int(whole.times[-1])), 0))
+            skipped = rows.skipped
+            if rows.table == "outcome_counts":
+                told, words = told_progress(whole)
+                parts += [
+                    Rows(PROGRESS, told, 0),
+                    Rows(PROGRESS, tallied(rows.frame, int(whole.times[-1])), 0),
+                ]
+                skipped -= words
+            self._note_skipped(self._sources[tp.topic], skipped)
         tables = dict(joined(parts))
         return {**{name: tables[name] for name in tables if name != PROGRESS}, PROGRESS: tables[PROGRESS]}
 
-    def _note_skipped(self, source: Source, rows: Rows) -> None:
-        if rows.skipped and source.check is None:
-            log.error(
-                "records of our own topics cannot be read", extra={"topic": source.topic, "n": rows.skipped}
-            )
+    def _note_skipped(self, source: Source, skipped: int) -> None:
+        if skipped and source.check is None:
+            log.error("records of our own topics cannot be read", extra={"topic": source.topic, "n": skipped})
 
     async def _given_up(self, revoked: Collection[TopicPartition]) -> None:
         """Before partitions go: let a batch that is being written finish, then forget what is not."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.events import wire
 from pipeline.events.schemas import schema
 from pipeline.journal.celltable import Cells
 from pipeline.measures.cells import MINUTE_MS, Series
 from pipeline.measures.scoreboard import News
 from pipeline.streams.encode import Texts, encode_many
 
-CELLS, SCORES = "cells", "scores"  # topics, without prefix
+CELLS, SCORES, OUTCOMES = "cells", "scores", "outcomes"  # topics, without prefix
 Pair = tuple[bytes, bytes]
 
 
@@ -67,6 +68,17 @@ def score_pairs(news: News) -> list[Pair]:
     )
     keys = [_names(s) + b"," + json.dumps(w).encode() + b"]" for s, w in zip(series, windows, strict=True)]
     return list(zip(keys, values, strict=True))
+
+
+def progress_value(stage: str, done: Mapping[tuple[str, int], int]) -> bytes:
+    """A record that says how far a stage is.
+
+    Args:
+        stage: its name, without blanks.
+        done: (full name of the source topic, partition) -> number of the last delta that is done.
+    """
+    told = {f"{stage} {topic} {partition}": str(number) for (topic, partition), number in done.items()}
+    return wire.encode(schema("Progress"), {"done": told})
 
 
 def _dimensions(series: Sequence[Series], at: list[int]) -> dict[str, Any]:

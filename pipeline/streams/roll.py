@@ -16,7 +16,7 @@ from pipeline.journal.log import Log, OutOfRange, Unknown
 from pipeline.journal.rollup import Folded, Rollup
 from pipeline.measures.rolling import WindowSums
 from pipeline.measures.scoreboard import News, Scoreboard
-from pipeline.streams.outgoing import CELLS, SCORES, Pair, cell_pairs, score_pairs
+from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs, progress_value, score_pairs
 from pipeline.streams.patience import persist
 from pipeline.streams.topics import Topics
 
@@ -54,6 +54,7 @@ class Owned:
         self.lock = asyncio.Lock()  # who reads on
         self.sending = asyncio.Lock()  # who publishes
         self.ready = False
+        self.told: dict[tuple[str, int], int] = {}  # the deltas whose cells were said to be published
 
 
 class Roll:
@@ -76,6 +77,7 @@ class Roll:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.topic = Topics(settings.kafka.prefix).deltas
+        self._prefix = settings.kafka.prefix
         self._windows = settings.windows
         self._instruments = settings.catalogue()
         self._log_of = log_of
@@ -128,9 +130,11 @@ class Roll:
         return sum(await asyncio.gather(*(self._publish(one) for one in owned)))
 
     def drained(self, partition: int, end: int) -> bool:
-        """Everything before `end` is folded and its cells are published."""
+        """Everything before `end` is folded, its cells are published, and it is said that they are."""
         owned = self._owned.get(partition)
-        return owned is not None and owned.ready and owned.position >= end and not owned.rollup.waiting
+        if owned is None or not owned.ready or owned.position < end:
+            return False
+        return not owned.rollup.waiting and owned.told == owned.rollup.numbers
 
     def owned(self) -> list[WindowSums]:
         """What stands in the windows now: leaves, touchpoints and overall, those that have answers there."""
@@ -247,14 +251,28 @@ class Roll:
     async def _publish(self, owned: Owned) -> int:
         """Cells first, so that whoever reads a score finds the cells that it is made of."""
         async with owned.sending:
-            news = owned.board.news()
+            news, taken = owned.board.news(), owned.rollup.numbers
             try:
-                return await self._publish_cells(owned) + await self._publish_scores(owned, news)
+                sent = await self._publish_cells(owned) + await self._publish_scores(owned, news)
+                await self._tell(owned, taken)
             except Unknown as error:
                 owned.board.not_published(news)
                 extra = {"topic": self.topic, "partition": owned.partition, "error": str(error)}
                 log.warning("could not publish, trying again", extra=extra)
                 return 0
+            return sent
+
+    async def _tell(self, owned: Owned, taken: dict[tuple[str, int], int]) -> None:
+        """Say how far the cells are: `taken` are the numbers from before they were published."""
+        if taken == owned.told:
+            return
+        done = {
+            (f"{self._prefix}.{source}", partition): number for (source, partition), number in taken.items()
+        }
+        key = f"roll-{owned.partition}".encode()
+        pair = (key, progress_value(f"roll/{owned.partition}", done))
+        await self._sender.send_many(OUTCOMES, owned.partition, [pair])
+        owned.told = taken
 
     async def _publish_cells(self, owned: Owned) -> int:
         """What waits now, oldest change first; what changes meanwhile waits for the next tick."""

@@ -118,6 +118,26 @@ def progress_of(topic: str, partition: int, records: Records) -> pl.DataFrame:
     )
 
 
+def told_progress(partition_records: Records) -> tuple[pl.DataFrame, int]:
+    """What the topic of outcomes says about progress, as rows of the table `progress`; and how many records that were.
+
+    Args:
+        partition_records: of one partition of the topic. Of several words about one stage the last one holds.
+    """
+    batch = decode(partition_records, schema("Progress"))
+    times = pl.Series("time", partition_records.times[batch.at], pl.Int64)
+    entries = batch.frame.select("done", times).explode("done").drop_nulls("done").unnest("done")
+    words = pl.col("key").str.split(" ").list
+    rows = entries.select(
+        stage=words.get(0),
+        topic=words.get(1),
+        partition=words.get(2).cast(pl.Int64),
+        offset=pl.col("value").cast(pl.Int64),
+        time=pl.col("time"),
+    )
+    return rows.unique(["stage", "topic", "partition"], keep="last", maintain_order=True), len(batch)
+
+
 def tallied(outcomes: pl.DataFrame, time: int) -> pl.DataFrame:
     """How far the tally has come, told by rows of `outcome_counts` that were written at `time` (milliseconds)."""
     newest = outcomes.group_by("topic", "partition").agg(pl.col("version").max().alias("offset"))

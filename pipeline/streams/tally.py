@@ -17,10 +17,10 @@ from pipeline.journal.decide import outcome_records
 from pipeline.journal.log import Entry, Log, Unknown
 from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
+from pipeline.streams.outgoing import OUTCOMES, progress_value
 from pipeline.streams.patience import TROUBLE, persist
 
 log = logging.getLogger(__name__)
-OUTCOMES = "outcomes"
 _STUCK = 15.0  # seconds without progress after which the worker reads for itself
 _DRAIN_PATIENCE = 1.0
 
@@ -269,12 +269,14 @@ class Tally:
         if not days:
             return 0
         async with owned.lock:  # a fold may run in a thread: counts and applied offset must be of one moment
-            version, outcomes = state.applied, dict(state.outcomes)
+            version, outcomes, numbers = state.applied, dict(state.outcomes), dict(state.numbers)
             days = set(owned.untold)
             owned.untold.clear()
         number = owned.partition.partition
         key = f"{self.topic}-{number}".encode()
-        values = outcome_records(self.topic, number, version, outcomes, sorted(days))
+        # what the roll still has to take comes first, so that nobody reads counts that seem to be in the cells
+        owed = [progress_value(f"deltas/{q}", {(self.topic, number): last}) for q, last in numbers.items()]
+        values = [*owed, *outcome_records(self.topic, number, version, outcomes, sorted(days))]
         target = partition_of(key, self._partitions)
         try:
             await self._outputs.send([Send(OUTCOMES, target, key, value) for value in values])

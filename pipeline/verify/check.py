@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import polars as pl
@@ -18,14 +18,13 @@ from pipeline.verify.clocks import CLOCKS, RESOLUTION
 from pipeline.verify.ledger import CELL
 from pipeline.verify.raw import KINDS, Kind, RawTable
 from pipeline.verify.recount import SUMS, Recount
+from pipeline.verify.result import MOST_DETAILS, Result, detail
+from pipeline.verify.suspects import Key, Suspect, Suspects
 from pipeline.verify.told import Names, Outcomes, Place
 from pipeline.verify.versions import DEAD_LETTER
 
 TALLY, ARCHIVE = "tally", "archive"
-MOST_DETAILS = 1000
 _ALWAYS = 1 << 40  # minutes
-_EPOCH = date(1970, 1, 1)
-Difference = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +42,6 @@ class Pace:
     most: float = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What was found: how many differences, what was checked, and the first of the differences."""
-
-    differences: int
-    checked: Mapping[str, Any]
-    details: Sequence[Mapping[str, Any]]
-
-    def as_json(self) -> dict[str, Any]:
-        """With the keys of `feedback verify --json`."""
-        return {"differences": self.differences, "checked": self.checked, "details": self.details}
-
-
 class Bar(Protocol):
     """Shows how far it is."""
 
@@ -64,38 +50,6 @@ class Bar(Protocol):
 
     def say(self, text: str) -> None:
         """What is being done."""
-
-
-@dataclass(slots=True)
-class _Suspect:
-    """A difference: its sides, and since when both have stood still."""
-
-    recounted: Any
-    stored: Any
-    since: float
-
-
-@dataclass(slots=True)
-class _Suspects:
-    """Differences of the last look, by what they are about."""
-
-    found: dict[Difference, _Suspect] = field(default_factory=dict)
-    first: bool = True
-
-    def look(self, now: float, found: Mapping[Difference, tuple[Any, Any]]) -> None:
-        """Keep those that are still there; whatever agreed once is no difference."""
-        kept = {key: sides for key, sides in found.items() if self.first or key in self.found}
-        self.found = {key: self._kept(now, key, *sides) for key, sides in kept.items()}
-        self.first = False
-
-    def _kept(self, now: float, key: Difference, recounted: Any, stored: Any) -> _Suspect:
-        before = self.found.get(key)
-        if before is not None and (before.recounted, before.stored) == (recounted, stored):
-            return before
-        return _Suspect(recounted, stored, now)
-
-    def moving(self, now: float, still: float) -> bool:
-        return any(now - one.since < still for one in self.found.values())
 
 
 class Verification:
@@ -136,21 +90,32 @@ class Verification:
                     days[p] = min(day, days.get(p, day))
             recount.begin(days)
         return sum(
-            max(0, last - self._recounts[t].position.get(p, last)) for (t, p), last in now.applied.items()
+            max(0, last - self._recounts[t].position.get(p, -1)) for (t, p), last in now.applied.items()
         )
 
     def run(self, bar: Bar) -> Result:
         """Recount and compare; look again at what differs until it stands still or vanishes."""
-        started, suspects = time.monotonic(), _Suspects()
+        started, suspects = 0.0, Suspects(self._pace.still)
         while True:
             now = self._recounted(bar)
             outcomes = self._outcome_differences(now)
+            deltas = told.deltas(self._client, self._recounts)
             cells = self._cell_differences(suspects)
             self._looks += 1
             at = time.monotonic()
-            suspects.look(at, {**outcomes, **cells})
-            if not suspects.moving(at, self._pace.still) or at - started > self._pace.most:
-                return self._result(suspects, at)
+            suspects.look(at, {**outcomes, **cells}, deltas)
+            differences = suspects.settled(at)
+            started = started or at  # the first recount may take long
+            late = at - started > self._pace.most
+            if late and (behind := suspects.waits_for_the_roll(at)):
+                topic, partition = behind[0]
+                msg = (
+                    f"{topic}/{partition} is counted, but some of its cells are not published yet: is a worker with "
+                    "its roll running? Then try again"
+                )
+                raise FeedbackError(msg)
+            if late or len(differences) == len(suspects.found):
+                return self._result(differences, len(suspects.found))
             bar.say(f"looking again at {len(suspects.found)}")
             time.sleep(self._pace.pause)
 
@@ -181,7 +146,7 @@ class Verification:
                 raise FeedbackError(msg)
             time.sleep(min(0.5, self._pace.pause))
 
-    def _outcome_differences(self, now: Outcomes) -> dict[Difference, tuple[int, int]]:
+    def _outcome_differences(self, now: Outcomes) -> dict[Key, tuple[int, int]]:
         counts: Counter[tuple[str, int, int, str]] = Counter()
         for topic, recount in self._recounts.items():
             counts.update({(topic, *key): n for key, n in recount.outcomes.items()})
@@ -211,7 +176,7 @@ class Verification:
                 }
             )  # fmt: skip
 
-    def _cell_differences(self, suspects: _Suspects) -> dict[Difference, tuple[Any, Any]]:
+    def _cell_differences(self, suspects: Suspects) -> dict[Key, tuple[Any, Any]]:
         first, last = _span_of(suspects)
         known = self._expected()
         hot = pl.col("minute").is_between(first, last)
@@ -256,15 +221,14 @@ class Verification:
             return self._clocks_covered and names.instrument in CLOCKS
         return names.metric in self._metrics
 
-    def _result(self, suspects: _Suspects, now: float) -> Result:
-        still = {key: one for key, one in suspects.found.items() if now - one.since >= self._pace.still}
+    def _result(self, still: Mapping[Key, Suspect], found: int) -> Result:
         leaves = told.leaves_told(self._client)
         if any(key[0] == "cell" and key[1] not in leaves for key in still):
             leaves |= {
                 leaf: names for table in self._tables.values() for leaf, names in table.leaves().items()
             }
             leaves |= {leaf: names for names, leaf in told.resolution_leaves(self._client).items()}
-        details = [_detail(key, one, leaves) for key, one in sorted(still.items(), key=str)[:MOST_DETAILS]]
+        details = [detail(key, one, leaves) for key, one in sorted(still.items(), key=str)[:MOST_DETAILS]]
         uncovered = sorted({(n.metric, n.instrument) for n in leaves.values() if not self._is_covered(n)})
         begins = [one.begins for one in self._recounts.values() if one.begins is not None]
         checked = {
@@ -272,7 +236,7 @@ class Verification:
             "dead_letters": sum(days.total() for days in self._dead.values()),
             "cells": self._cells,
             "looks": self._looks,
-            "still_moving": len(suspects.found) - len(still),
+            "still_moving": found - len(still),
             "from": datetime.fromtimestamp(max(begins) * 60, UTC).isoformat() if begins else None,
             "not_covered": [f"{metric}/{instrument}" for metric, instrument in uncovered],
             "partitions": self._partitions,
@@ -280,32 +244,12 @@ class Verification:
         return Result(len(still), checked, details)
 
 
-def _span_of(suspects: _Suspects) -> tuple[int, int]:
+def _span_of(suspects: Suspects) -> tuple[int, int]:
     """The minutes that have to be looked at: all of them at first, then those of the suspects."""
     minutes = [key[2] for key in suspects.found if key[0] == "cell"]
     if suspects.first:
         return -_ALWAYS, _ALWAYS
     return (min(minutes), max(minutes)) if minutes else (0, -1)
-
-
-def _detail(key: Difference, one: _Suspect, leaves: Mapping[int, Names]) -> dict[str, Any]:
-    if key[0] == "outcome":
-        _, topic, partition, day, outcome = key
-        place = {"topic": topic, "partition": partition, "day": str(_EPOCH + timedelta(days=day))}
-        return {
-            "kind": "outcome",
-            **place,
-            "outcome": outcome,
-            "recounted": one.recounted,
-            "stored": one.stored,
-        }
-    _, leaf, minute, bin_ = key
-    names = leaves.get(leaf, Names("", "", "", "", ""))._asdict()
-    bucket = datetime.fromtimestamp(minute * 60, UTC).isoformat()
-    sides = {
-        side: dict(zip(("n", "total"), getattr(one, side), strict=True)) for side in ("recounted", "stored")
-    }
-    return {"kind": "cell", **names, "bucket": bucket, "bin": bin_, **sides}
 
 
 def verify(

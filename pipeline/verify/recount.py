@@ -15,7 +15,7 @@ from pipeline.verify.versions import NEVER
 
 HOUR_MS = 3_600_000  # how far an app's clock may run ahead: see `in_future` among the dead letters
 _FEW = 2_000_000  # rows of changes that are kept before they are added up
-SUMS = {**CHANGES, "total": pl.Int64}
+SUMS: dict[str, type[pl.DataType]] = {**CHANGES, "total": pl.Int64}
 
 
 class Sums:
@@ -79,9 +79,7 @@ class Recount:
         for partition, first in self._table.beginnings().items():
             dropped = told.get(partition, 0) * 24 * HOUR_MS < self._oldest - 24 * HOUR_MS and first.offset > 0
             cold = first.time + HOUR_MS if dropped else NEVER
-            self.position[partition] = first.offset - 1
-            self._ledgers[partition] = Ledger(self._horizon, cold)
-            self._cases[partition] = Cases()
+            self._open(partition, first.offset - 1, cold)
             if dropped:
                 self._from[partition] = first
 
@@ -109,7 +107,9 @@ class Recount:
     def advance(self, to: Mapping[int, int], done: Callable[[int], None]) -> None:
         """Recount the raw rows up to these offsets, both partition by partition and included."""
         for partition, last in to.items():
-            while (after := self.position.get(partition, last)) < last:
+            if partition not in self.position:
+                self._open(partition, -1)
+            while (after := self.position[partition]) < last:
                 stop = min(after + SPAN, last)
                 self._span(partition, after, stop)
                 self.position[partition] = stop
@@ -130,6 +130,11 @@ class Recount:
                 totals[leaf, seen.minute, seen.bin] += seen.milliseconds
         rows = [(*cell, n, False, totals[cell]) for cell, n in counts.items()]
         return pl.DataFrame(rows, schema=SUMS, orient="row")
+
+    def _open(self, partition: int, after: int, cold_until: int = NEVER) -> None:
+        self.position[partition] = after
+        self._ledgers[partition] = Ledger(self._horizon, cold_until)
+        self._cases[partition] = Cases()
 
     def _span(self, partition: int, after: int, to: int) -> None:
         rows = self._table.rows(partition, after, to)

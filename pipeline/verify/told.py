@@ -64,6 +64,27 @@ def progress(client: Client, stage: str) -> dict[Place, int]:
     return {(t, p): last for t, p, last in rows.iter_rows()}
 
 
+class Deltas(NamedTuple):
+    """Numbers of changes of cells by (topic, partition, part of the roll): owed by the tally, and in the cells."""
+
+    owed: Mapping[tuple[str, int, str], int]
+    done: Mapping[tuple[str, int, str], int]
+
+
+def deltas(client: Client, topics: Collection[str]) -> Deltas:
+    """How far the cells are, in numbers that grow by one with each change that the tally hands to the roll."""
+    rows = frame(
+        client,
+        "SELECT topic, toInt64(partition) AS p, splitByChar('/', stage)[2] AS part, "
+        "maxIf(offset, startsWith(stage, 'deltas/')) AS owed, maxIf(offset, startsWith(stage, 'roll/')) AS done "
+        "FROM progress WHERE match(stage, '^(deltas|roll)/') AND topic IN {topics:Array(String)} "
+        "GROUP BY topic, p, part",
+        topics=list(topics),
+    )
+    owed = {(t, p, part): number for t, p, part, number, _ in rows.iter_rows()}
+    return Deltas(owed, {(t, p, part): number for t, p, part, _, number in rows.iter_rows()})
+
+
 def dead_letters(client: Client, place: Place, to: int) -> Counter[int]:
     """Day of kafka_time since 1970 -> dead letters of a partition up to an offset."""
     rows = frame(

@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from pipeline.errors import FeedbackError
 from pipeline.events import wire
 from pipeline.events.partition import partition_of
 from pipeline.events.schemas import schema
@@ -211,5 +212,27 @@ async def test_nothing_differs_while_the_stream_moves(there, tmp_path, seed):
             looks += found.checked["looks"]
         await sending
         assert looks > 1
+    with worker(environment, log, "--drain") as process:
+        assert await asyncio.to_thread(process.wait, 60) == 0, log.read_text()[-4000:]
     found = await asyncio.to_thread(checked, configured)
-    assert (found.differences, found.checked["still_moving"]) == (0, 0)
+    assert (found.differences, found.checked["still_moving"], found.checked["looks"]) == (0, 0, 1)
+    assert found.checked["raw_rows"] + found.checked["dead_letters"] == 20_000
+
+
+@pytest.mark.slow
+async def test_cells_that_wait_for_the_roll_are_no_differences(there, tmp_path, seed):
+    configured, environment = there
+    topics, log = Topics(configured.kafka.prefix), tmp_path / "worker.log"
+    await produce(configured.kafka.bootstrap, topics.responses, Traffic(seed), 500, 1e6)
+    hasty = Pace(pause=0.1, still=0.2, most=1.0)
+    with worker(environment, log, "--only", "tally,archive"):
+        for _ in range(300):
+            await asyncio.sleep(0.1)
+            with connect(configured, write=False) as client:
+                if client.query("SELECT sum(n) FROM outcome_counts FINAL").result_rows[0][0] == 500:
+                    break
+        with pytest.raises(FeedbackError, match="is a worker with its roll running"):
+            await asyncio.to_thread(checked, configured, hasty)
+    with worker(environment, log, "--drain") as process:
+        assert await asyncio.to_thread(process.wait, 60) == 0, log.read_text()[-4000:]
+    assert (await asyncio.to_thread(checked, configured)).differences == 0

@@ -53,7 +53,7 @@ class MemorySender:
 
     def __init__(self, rng: random.Random, trouble: float = 0.0) -> None:
         self.rng, self.trouble = rng, trouble
-        self.sent: dict[str, list[tuple[bytes, bytes]]] = {"cells": [], "scores": []}
+        self.sent: dict[str, list[tuple[bytes, bytes]]] = {"cells": [], "scores": [], "outcomes": []}
 
     async def send_many(self, topic, partition, pairs):
         await asyncio.sleep(0)
