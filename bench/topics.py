@@ -60,7 +60,7 @@ async def outcomes(settings: Settings) -> dict[str, int]:
     topics = Topics(settings.kafka.prefix)
     newest: dict[tuple[Any, ...], tuple[int, int]] = {}
     async for row in _rows(settings, topics.outcomes):
-        if row["topic"] == topics.responses:
+        if row.get("topic") == topics.responses:  # progress is told in the same topic
             place = (row["partition"], row["day"], row["outcome"])
             newest[place] = max(newest.get(place, (-1, 0)), (row["version"], row["n"]))
     found: Counter[str] = Counter()
