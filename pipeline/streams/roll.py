@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from pipeline.config import Settings
 from pipeline.events.records import Records
-from pipeline.journal.deltas import Delta, unpack_delta
-from pipeline.journal.journal import JournalBroken
-from pipeline.journal.log import Log, OutOfRange, Unknown
-from pipeline.journal.rollup import Folded, Rollup
+from pipeline.journal.celltable import Cells
+from pipeline.journal.deltas import Delta
+from pipeline.journal.deltas_partition import DeltasPartition
+from pipeline.journal.log import Log, Unknown
+from pipeline.measures.cells import Series
 from pipeline.measures.rolling import WindowSums
 from pipeline.measures.scoreboard import News, Scoreboard
 from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs, progress_value, score_pairs
@@ -21,7 +22,6 @@ from pipeline.streams.patience import persist
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
-CELLS_AT_ONCE = 10_000
 
 
 class Sender(Protocol):
@@ -43,18 +43,36 @@ class RollMetrics(Protocol):
 
 
 class Owned:
-    """One deltas partition of ours: the fold, its windows, and how far it has come."""
+    """One deltas partition of ours."""
 
-    def __init__(self, partition: int, deltas: Log, board: Scoreboard) -> None:
+    def __init__(self, number: int, partition: DeltasPartition) -> None:
+        self.number = number
         self.partition = partition
-        self.deltas = deltas
-        self.rollup = Rollup()
-        self.board = board
-        self.position = 0  # the deltas offset to read next
+        self.board = partition.board
         self.lock = asyncio.Lock()  # who reads on
         self.sending = asyncio.Lock()  # who publishes
         self.ready = False
         self.told: dict[tuple[str, int], int] = {}  # the deltas whose cells were said to be published
+
+
+class Alarms:
+    """What should not be in a deltas partition, in the log and in the metrics."""
+
+    def __init__(self, topic: str, partition: int, metrics: RollMetrics) -> None:
+        self._where = {"topic": topic, "partition": partition}
+        self._metrics = metrics
+
+    def gap(self, offset: int, delta: Delta) -> None:
+        """See `journal.deltas_partition.Alarms`."""
+        self._metrics.delta_gap(delta.source)
+        source = {"source": delta.source, "source_partition": delta.partition, "number": delta.number}
+        extra = {**self._where, "offset": offset, **source}
+        log.error("a delta is missing before this one, which is not counted", extra=extra)
+
+    def stranger(self, offset: int, error: Exception) -> None:
+        """See `journal.deltas_partition.Alarms`."""
+        extra = {**self._where, "offset": offset, "error": type(error).__name__}
+        log.error("not a delta, ignored", extra=extra)
 
 
 class Roll:
@@ -109,7 +127,7 @@ class Roll:
         owned = self._own(partition)
         async with owned.lock:
             if owned.ready:
-                await self._read_to_the_end(owned)
+                await self._caught_up(owned)
             await self._recovered(owned)
 
     async def on_batch(self, partition: int, records: Records) -> None:
@@ -117,12 +135,7 @@ class Roll:
         owned = self._own(partition)
         async with owned.lock:
             await self._recovered(owned)
-            records = records.after(owned.position - 1)
-            if len(records) and records.first > owned.position:
-                await self._read_on(owned, records.first)
-            for value, offset in zip(records.values, records.offsets.tolist(), strict=True):
-                self._fold(owned, offset, value)
-                await asyncio.sleep(0)  # one delta may be thousands of cells: others want to run, too
+            await persist(owned.partition.apply, self._name(partition), records)
 
     async def tick(self, now_ms: int) -> int:
         """Roll the windows on and publish what changed; how many records were sent."""
@@ -132,9 +145,9 @@ class Roll:
     def drained(self, partition: int, end: int) -> bool:
         """Everything before `end` is folded, its cells are published, and it is said that they are."""
         owned = self._owned.get(partition)
-        if owned is None or not owned.ready or owned.position < end:
+        if owned is None or not owned.ready or owned.partition.position < end:
             return False
-        return not owned.rollup.waiting and owned.told == owned.rollup.numbers
+        return not owned.partition.rollup.waiting and owned.told == owned.partition.rollup.numbers
 
     def owned(self) -> list[WindowSums]:
         """What stands in the windows now: leaves, touchpoints and overall, those that have answers there."""
@@ -155,10 +168,27 @@ class Roll:
     def _own(self, partition: int) -> Owned:
         owned = self._owned.get(partition)
         if owned is None:
-            board = Scoreboard(self._windows, self._instruments)
-            board.advance(self._now_ms())  # so that cells of long ago are not kept while they are read
-            owned = self._owned[partition] = Owned(partition, self._log_of(partition), board)
+            owned = self._owned[partition] = Owned(partition, self._made(partition))
         return owned
+
+    def _made(self, partition: int) -> DeltasPartition:
+        board = Scoreboard(self._windows, self._instruments)
+        board.advance(self._now_ms())  # so that cells of long ago are not kept while they are read
+
+        async def send(leaves: Sequence[Series], cells: Cells) -> None:
+            await self._sender.send_many(CELLS, partition, cell_pairs(leaves, cells))
+
+        return DeltasPartition(
+            self._name(partition),
+            deltas=self._log_of(partition),
+            board=board,
+            send=send,
+            alarms=Alarms(self.topic, partition, self._metrics),
+            pause=_others_run,
+        )
+
+    def _name(self, partition: int) -> str:
+        return f"{self.topic}/{partition}"
 
     def _rolled(self, now_ms: int) -> list[Owned]:
         """The recovered partitions, their windows brought to `now_ms`. Needs neither broker nor store."""
@@ -171,7 +201,7 @@ class Roll:
         if owned.ready:
             return
         started = time.monotonic()
-        await self._read_to_the_end(owned)
+        await self._caught_up(owned)
         owned.board.forget_what_was_published()
         owned.ready = True
         seconds = time.monotonic() - started
@@ -180,84 +210,26 @@ class Roll:
             "recovered a partition",
             extra={
                 "topic": self.topic,
-                "partition": owned.partition,
-                "position": owned.position,
-                "cells": len(owned.rollup),
+                "partition": owned.number,
+                "position": owned.partition.position,
+                "cells": len(owned.partition.rollup),
                 "seconds": round(seconds, 3),
             },
         )
 
-    async def _read_to_the_end(self, owned: Owned) -> None:
-        _, end = await persist(owned.deltas.bounds, f"{self.topic}/{owned.partition}")
-        await self._read_on(owned, end)
-
-    async def _read_on(self, owned: Owned, stop: int) -> None:
-        await persist(lambda: self._read(owned, stop), f"{self.topic}/{owned.partition}")
-
-    async def _read(self, owned: Owned, stop: int) -> None:
-        """Fold the log up to `stop`. What was folded stays folded if the log stops answering: call again."""
-        while owned.position < stop:
-            try:
-                entries, position = await owned.deltas.read(owned.position, stop)
-            except OutOfRange:
-                await self._refuse_a_cut_log(owned)
-                raise
-            for entry in entries:
-                self._fold(owned, entry.offset, entry.value)
-                await asyncio.sleep(0)
-            owned.position = position
-
-    async def _refuse_a_cut_log(self, owned: Owned) -> None:
-        begin, end = await owned.deltas.bounds()
-        if not begin <= owned.position <= end:
-            msg = (
-                f"{self.topic}/{owned.partition} holds the offsets {begin} to {end}, but {owned.position} is "
-                "needed: its records were deleted or the topic was made anew; it must have "
-                "cleanup.policy=delete and retention.ms=-1 (`feedback setup` sets both); the way out is "
-                "`feedback reset`"
-            )
-            raise JournalBroken(msg)
-
-    def _fold(self, owned: Owned, offset: int, value: bytes | None) -> None:
-        delta = self._unpacked(owned, offset, value)
-        if delta is not None:
-            self._take(owned, offset, delta)
-        owned.position = offset + 1
-
-    def _take(self, owned: Owned, offset: int, delta: Delta) -> None:
-        folded = owned.rollup.fold(offset, delta)
-        if folded is Folded.TAKEN:
-            c = delta.cells
-            owned.board.add(c.series, c.at, c.minute, c.bin, c.n, c.total)
-        elif folded is Folded.GAP:
-            self._metrics.delta_gap(delta.source)
-            where = {"topic": self.topic, "partition": owned.partition, "offset": offset}
-            source = {"source": delta.source, "source_partition": delta.partition, "number": delta.number}
-            log.error("a delta is missing before this one, which is not counted", extra={**where, **source})
-
-    def _unpacked(self, owned: Owned, offset: int, value: bytes | None) -> Delta | None:
-        """None if somebody else wrote this: were it a delta of ours, its number would be missed at once.
-
-        Raises:
-            NewerFormat: a newer version wrote it.
-        """
-        try:
-            return unpack_delta(value or b"")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            where = {"topic": self.topic, "partition": owned.partition, "offset": offset}
-            log.error("not a delta, ignored", extra={**where, "error": type(error).__name__})  # noqa: TRY400 - no trace
-            return None
+    async def _caught_up(self, owned: Owned) -> None:
+        await persist(owned.partition.recover, self._name(owned.number))
 
     async def _publish(self, owned: Owned) -> int:
         """Cells first, so that whoever reads a score finds the cells that it is made of."""
         async with owned.sending:
-            news, taken = owned.board.news(), owned.rollup.numbers
+            news, taken = owned.board.news(), owned.partition.rollup.numbers
             try:
-                sent = await self._publish_cells(owned) + await self._publish_scores(owned, news)
+                sent = await owned.partition.publish() + await self._publish_scores(owned, news)
                 await self._tell(owned, taken)
             except Unknown as error:
                 owned.board.not_published(news)
-                extra = {"topic": self.topic, "partition": owned.partition, "error": str(error)}
+                extra = {"topic": self.topic, "partition": owned.number, "error": str(error)}
                 log.warning("could not publish, trying again", extra=extra)
                 return 0
             return sent
@@ -269,24 +241,19 @@ class Roll:
         done = {
             (f"{self._prefix}.{source}", partition): number for (source, partition), number in taken.items()
         }
-        key = f"roll-{owned.partition}".encode()
-        pair = (key, progress_value(f"roll/{owned.partition}", done))
-        await self._sender.send_many(OUTCOMES, owned.partition, [pair])
+        key = f"roll-{owned.number}".encode()
+        pair = (key, progress_value(f"roll/{owned.number}", done))
+        await self._sender.send_many(OUTCOMES, owned.number, [pair])
         owned.told = taken
-
-    async def _publish_cells(self, owned: Owned) -> int:
-        """What waits now, oldest change first; what changes meanwhile waits for the next tick."""
-        sent, waiting = 0, owned.rollup.waiting
-        while sent < waiting:
-            batch = owned.rollup.changed(min(CELLS_AT_ONCE, waiting - sent))
-            await self._sender.send_many(CELLS, owned.partition, cell_pairs(owned.rollup.leaves, batch.cells))
-            owned.rollup.published(batch)
-            sent += len(batch)
-        return sent
 
     async def _publish_scores(self, owned: Owned, news: News) -> int:
         pairs = score_pairs(news)
         if pairs:
-            await self._sender.send_many(SCORES, owned.partition, pairs)
+            await self._sender.send_many(SCORES, owned.number, pairs)
             owned.board.published(news)
         return len(pairs)
+
+
+async def _others_run() -> None:
+    """One delta may be thousands of cells: others want to run, too."""
+    await asyncio.sleep(0)
