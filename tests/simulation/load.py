@@ -1,0 +1,150 @@
+"""Histories of source partitions, with all that is awkward, encoded once; and what must come of each."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from pipeline.events import wire
+from pipeline.events.schemas import schema
+from tests.simulation.disk import MARKER
+from tests.simulation.oracle import Answer, recount_touchpoints
+from tests.support.recount import Recount, recount_partition
+
+HISTORIES = 12  # of each source; a seed takes one for each partition
+RECORDS = 26
+MINUTE = 60_000
+BEGIN = 1_700_000_000_000
+HORIZON = 60 * MINUTE
+STEP = 12 * MINUTE  # so a history is about five horizons long
+
+
+@dataclass
+class History:
+    """One source partition from its first record to its last.
+
+    Attributes:
+        values: raw values, or MARKER where a transaction marker stands.
+        answer: what must come of them.
+    """
+
+    values: list[Any]
+    answer: Answer
+    times: list[int] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """How many are handed out."""
+        return sum(value is not MARKER for value in self.values)
+
+
+@cache
+def history(source: str, number: int) -> History:
+    """The history of this number, always the same one."""
+    rng = random.Random(f"{source} {number}")
+    writer = Responses(rng) if source == "responses" else Touchpoints(rng)
+    values: list[Any] = []
+    times = [BEGIN + k * STEP for k in range(RECORDS)]
+    for k in range(RECORDS):
+        values.append(MARKER if rng.random() < 0.05 and k + 1 < RECORDS else writer.next(BEGIN + k * STEP))
+    rows = [(k, times[k], value) for k, value in enumerate(values) if value is not MARKER]
+    if source == "touchpoints":
+        return History(values, recount_touchpoints(rows, HORIZON), times)
+    count = Recount()
+    recount_partition(count, 0, rows, HORIZON)
+    outcomes = Counter({(day, outcome): n for (_, day, outcome), n in count.outcomes.items()})
+    dead = frozenset(offset for _, offset in count.dead)
+    return History(values, Answer(outcomes, Counter(count.cells), dead, {}), times)
+
+
+class Responses:
+    """Survey responses: sent again, edited, retracted, used again after their horizon, late, and garbage."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._known: list[dict[str, Any]] = []
+
+    def next(self, now: int) -> bytes | None:
+        """The value of one record."""
+        rng, kind = self._rng, self._rng.random()
+        if kind < 0.06:
+            return rng.choice([None, b"", b"garbage", self._encoded(self._fresh(now))[:-2]])
+        record = self._fresh(now)
+        if kind < 0.12:
+            record |= rng.choice([{"instrument": "stars"}, {"score": 99}, {"occurred_at": now + 99 * MINUTE}])
+        elif kind < 0.18:
+            record["occurred_at"] = now - HORIZON - rng.randint(-9, 90) * MINUTE
+        elif kind < 0.24:
+            record["retracted"] = True  # of an id never seen
+        elif kind < 0.62 and self._known:
+            record = dict(rng.choice(self._known[-5:]))
+            if kind > 0.36:
+                record |= {
+                    "revision": rng.randint(0, 2),
+                    "retracted": rng.random() < 0.3,
+                    "score": rng.randint(1, 5),
+                    "occurred_at": rng.choice([record["occurred_at"], now, now - 30 * MINUTE]),
+                }
+        self._known.append(record)
+        return self._encoded(record)
+
+    def _fresh(self, now: int) -> dict[str, Any]:
+        rng = self._rng
+        return {
+            "response_id": f"r{rng.getrandbits(40)}",
+            "occurred_at": now - rng.choice([0, 0, 5, 40]) * MINUTE,
+            "source": "app",
+            "instrument": rng.choice(["csat_1_5", "nps_0_10"]),
+            "score": rng.randint(1, 5),
+            "touchpoint": rng.choice(["checkout", "delivery"]),
+            "channel": "web",
+            "segment": rng.choice([None, "loyal"]),
+        }
+
+    def _encoded(self, record: dict[str, Any]) -> bytes:
+        return wire.encode(schema("SurveyResponse"), record)
+
+
+class Touchpoints:
+    """Touchpoints: most are of a few cases, in any order, sent again, late, and garbage."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._known: list[dict[str, Any]] = []
+
+    def next(self, now: int) -> bytes | None:
+        """The value of one record."""
+        rng, kind = self._rng, self._rng.random()
+        record = self._fresh(now)
+        if kind < 0.06:
+            return rng.choice([None, b"", b"garbage", wire.encode(schema("TouchpointEvent"), record)[:-2]])
+        if kind < 0.1:
+            record |= rng.choice([{"touchpoint": ""}, {"occurred_at": now + 99 * MINUTE}])
+        elif kind < 0.18:
+            record["occurred_at"] = now - HORIZON - rng.randint(-9, 90) * MINUTE
+        elif kind < 0.36 and self._known:
+            record = dict(rng.choice(self._known[-5:]))
+            if kind > 0.3:
+                record["occurred_at"] = now
+        self._known.append(record)
+        return wire.encode(schema("TouchpointEvent"), record)
+
+    def _fresh(self, now: int) -> dict[str, Any]:
+        rng = self._rng
+        of_case = rng.random() < 0.8
+        actions = ("case_opened", "case_replied", "case_resolved", "case_resolved", "case_reopened")
+        return {
+            "event_id": f"e{rng.getrandbits(40)}",
+            "occurred_at": now - rng.choice([0, 0, 5, 40]) * MINUTE - rng.randint(0, 59_999),
+            "source": "desk",
+            "touchpoint": rng.choice(["support", "returns"]),
+            "action": rng.choice(actions) if of_case else "page_seen",
+            "channel": "phone",
+            "case_id": f"c{rng.randrange(5)}" if of_case else None,
+            "segment": rng.choice([None, "loyal"]),
+            "priority": rng.choice([None, "high"]),
+            "attributes": {},
+        }

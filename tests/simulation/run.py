@@ -1,0 +1,142 @@
+"""Runs seeds; prints a failing one with the command that runs it again.
+
+    python -m tests.simulation.run FIRST COUNT [RULE]
+
+RULE, one of tests/simulation/controls.py, is replaced by the naive one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest.mock import patch
+
+from pipeline.journal import decide, deltas_partition, outbox, segments, snapshot
+from pipeline.journal.effect import Effect
+from pipeline.journal.state import State
+from tests.simulation.checks import recount
+from tests.simulation.world import World
+
+
+def simulate(seed: int, control: Callable[[], Any] = contextlib.nullcontext) -> tuple[World, str]:
+    """A world at its end, and what went wrong in it; nothing else may escape."""
+    world = World(seed)
+    with prepared(), control(), watched(world):
+        try:
+            world.run()
+        except Exception as error:  # noqa: BLE001  whatever it is, this seed shows it
+            return world, f"{type(error).__name__}: {error}"
+    with prepared():
+        try:
+            recount(world)
+        except Exception as error:  # noqa: BLE001  the same
+            return world, f"{type(error).__name__}: {error}"
+    return world, ""
+
+
+@contextlib.contextmanager
+def watched(world: World) -> Iterator[None]:
+    """Every effect that a state takes is told to the world; while a journal is read, once the reading stands."""
+    fold, load_index = State.fold, State.load_index
+
+    def watching_fold(self: Any, effect: Effect) -> bool:
+        if not fold(self, effect):
+            return False
+        if self._indexing:
+            world.accepted(effect)
+        else:
+            self.__dict__.setdefault("read", []).append((world.place, effect))
+        return True
+
+    def watching_load(self: Any, sealed: Any) -> None:
+        load_index(self, sealed)
+        assert world.task is not None
+        for place, effect in self.__dict__.pop("read", []):
+            world.taken(world.task.tenure.key[1], place, effect)
+
+    with patch.object(State, "fold", watching_fold), patch.object(State, "load_index", watching_load):
+        yield
+
+
+def memo(function: Callable[..., Any], key: Callable[..., Any]) -> Callable[..., Any]:
+    """A pure function that remembers: the same few records are decoded by every seed."""
+    known: dict[Any, Any] = {}
+
+    def remembering(*args: Any) -> Any:
+        found = known.get(name := key(*args))
+        if found is None:
+            found = known[name] = (function(*args), args)  # the arguments stay alive: a key may be their id
+        return found[0]
+
+    return remembering
+
+
+def _records(records: Any, schema: Any, *_: Any) -> Any:
+    return schema.schema_id, tuple(records.values), records.offsets.tobytes(), records.times.tobytes()
+
+
+def _first(thing: Any, *_: Any) -> Any:
+    return id(thing)
+
+
+REMEMBERED = {
+    "decode": memo(decide.decode, _records),
+    "check_responses": memo(decide.check_responses, _first),
+    "check_touchpoints": memo(decide.check_touchpoints, _first),
+    "_keys": memo(decide._keys, _first),
+    "partitions_of_texts": memo(decide.partitions_of_texts, lambda texts, n: (tuple(texts), n)),
+}
+SMALL = ((snapshot, "_CHUNK", 700), (segments, "_ROWS", 4), (outbox, "_AT_ONCE", 3), (deltas_partition, "CELLS_AT_ONCE", 4))
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """Sizes so small that there are several of everything; what is decoded is remembered."""
+    with contextlib.ExitStack() as stack:
+        for name, function in REMEMBERED.items():
+            stack.enter_context(patch.object(decide, name, function))
+        for module, name, size in SMALL:
+            stack.enter_context(patch.object(module, name, size))
+        yield
+
+
+def many(first: int, count: int, control: str = "", stop: int = 3) -> tuple[list[tuple[int, str]], Counter[str]]:
+    """Seeds that failed, and what happened in all of them together."""
+    from tests.simulation.controls import CONTROLS  # noqa: PLC0415
+
+    replaced = CONTROLS[control] if control else contextlib.nullcontext
+    failed, counts = [], Counter[str]()
+    for seed in range(first, first + count):
+        world, wrong = simulate(seed, replaced)
+        counts.update(world.counts)
+        counts["steps"] += world.now
+        if wrong:
+            failed.append((seed, wrong))
+            if len(failed) == stop:
+                break
+    return failed, counts
+
+
+def again(seed: int, control: str = "") -> str:
+    """The command that runs a seed again."""
+    return f"python -m tests.simulation.run {seed} 1 {control}".rstrip()
+
+
+def main() -> int:
+    first, count = int(sys.argv[1]), int(sys.argv[2])
+    control = " ".join(sys.argv[3:])
+    started = time.process_time()
+    failed, counts = many(first, count, control)
+    seconds = time.process_time() - started
+    print(f"{count} seeds, {1000 * seconds / count:.0f} ms of CPU each: {dict(counts)}")
+    for seed, wrong in failed:
+        print(f"seed {seed}: {wrong[:1500]}\n    {again(seed, control)}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
