@@ -35,7 +35,7 @@ def differences(world: World) -> list[str]:
         rows = source.outcomes.get(source.last, {})
         got = {(day, outcome.label): n for (day, outcome), n in rows.items()}
         if got != source.history.answer.outcomes:
-            found.append(f"outcomes of {source.name}/{source.partition}: {got}, not {source.history.answer}")
+            found.append(f"outcomes of {source.name}/{source.partition}: not yet those of offset {source.last}")
     return found or differing_cells(world)
 
 

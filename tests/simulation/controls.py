@@ -1,1 +1,219 @@
-CONTROLS = {}
+"""Each rule replaced by what one would write without thinking of it. The simulation must then fail.
+
+A control is a context manager that puts the naive rule into the product for as long as it is open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from types import MappingProxyType
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from pipeline.journal import journal, outcomes
+from pipeline.journal.celltable import CellTable
+from pipeline.journal.deltas_partition import DeltasPartition
+from pipeline.journal.index import NEVER
+from pipeline.journal.journal import Journal, Reading
+from pipeline.journal.log import Unknown
+from pipeline.journal.outbox import Outbox
+from pipeline.journal.partition import SourcePartition
+from pipeline.journal.rollup import Folded, Rollup
+from pipeline.journal.snapshot import load_state
+from pipeline.journal.state import State
+
+Control = Callable[[], contextlib.AbstractContextManager[None]]
+_fold, _roll, _snapshot = State.fold, Rollup.fold, Reading._snapshot
+_one_version_each, _needed, _chunks_of = outcomes._one_version_each, journal.needed, journal.chunks_of
+
+
+def _replaced(*places: tuple[Any, str, Any]) -> Control:
+    @contextlib.contextmanager
+    def control() -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for owner, name, naive in places:
+                stack.enter_context(patch.object(owner, name, naive))
+            yield
+
+    return control
+
+
+def _fold_anything(state: State, effect: Any) -> bool:
+    state.sequence = effect.sequence - 1
+    return _fold(state, effect)
+
+
+async def _believe_yourself(self: Any, value: bytes, accepted: Callable[[], Any]) -> bool:
+    try:
+        offset = await self._log.append(value)
+    except Unknown:
+        return False
+    await accepted()
+    self.next = offset + 1
+    return True
+
+
+async def _fold_first(self: Any, value: bytes, accepted: Callable[[], Any]) -> bool:
+    await accepted()
+    with contextlib.suppress(Unknown):
+        self.next = await self._log.append(value) + 1
+    return True
+
+
+async def _no_answer_is_no_record(self: Any, value: bytes, accepted: Callable[[], Any]) -> bool:
+    try:
+        offset = await self._log.append(value)
+    except Unknown:
+        return False
+    if offset == self.next:
+        await accepted()
+        self.next = offset + 1
+        return True
+    self.next = max(self.next, offset + 1)  # whoever wrote in between is not read
+    return False
+
+
+def _without_the_outbox(state: State, segments: Any, name: str) -> list[bytes]:
+    with patch.object(state, "outbox", {}):
+        return _chunks_of(state, segments, name)
+
+
+async def _past_a_doubt(self: Any, state: State) -> int:
+    due = sorted(s for s in list(state.outbox) if s > state.published)[:3]
+    with contextlib.suppress(Unknown):
+        await self._outputs.send([send for s in due for send in self._sends(state.outbox[s])])
+    if due:
+        state.mark_published(due[-1])
+    return len(due)
+
+
+
+
+def _any_number(self: Any, offset: int, delta: Any) -> Folded:
+    self._number[delta.source, delta.partition] = delta.number - 1
+    return _roll(self, offset, delta)
+
+
+def _any_higher_number(self: Any, offset: int, delta: Any) -> Folded:
+    source = (delta.source, delta.partition)
+    if delta.number > self._number.get(source, 0):
+        self._number[source] = delta.number - 1
+    return _roll(self, offset, delta)
+
+
+def _published_is_published(self: Any, batch: Any) -> None:
+    rows = self._dirty.popleft()
+    self._is_dirty[rows] = False
+
+
+def _version_is_a_count(self: Any, offset: int, *columns: Any) -> Any:
+    self.counted = getattr(self, "counted", 0) + 1
+    return _add(self, len(self) + self.counted % 7, *columns)
+
+
+_add = CellTable.add
+
+
+async def _deliveries_only(self: Any, stop: int) -> None:
+    self.position = max(self.position, stop)
+
+
+def _equal_replaces(self: Any, chunk: Any) -> None:
+    """A later snapshot of the same number counts, too: for those who read from the beginning."""
+    blob = self._gathering.take(chunk)
+    if blob is not None and (self.searching or chunk.sequence >= self.state.sequence):
+        self.state = load_state(blob, chunk.segments)
+        self.searching, self.ahead, self.since, self.base = False, False, 0, len(blob)
+
+
+def _only_the_first(self: Any, chunk: Any) -> None:
+    if self.searching:
+        _snapshot(self, chunk)
+
+
+def _known_while_indexed(now: Any, arrivals: Any, rows: Any, place: Any, limit: Any, outcome: Any) -> Any:
+    """Housekeeping decides: an id is known until a snapshot has left it out."""
+    return _one_version_each(now, arrivals, rows, place, np.full_like(limit, NEVER), outcome)
+
+
+def _last_seen(now: Any, arrivals: Any, rows: Any, place: Any, limit: Any, outcome: Any) -> Any:
+    """An id lives as long as its last record says, not the latest one."""
+    gone = _one_version_each(now, arrivals, rows, place, limit, outcome)
+    now.until[place] = arrivals.time[rows]
+    return gone
+
+
+async def _believe_the_delivery(self: Any, records: Any) -> Any:
+    return records
+
+
+async def _apply_what_comes(self: Any, records: Any) -> list[Any]:
+    decision = await self._settle(records) if len(records) else None
+    return [decision] if decision else []
+
+
+async def _dead_letters_later(self: Any, records: Any) -> Any:
+    decision = self._decide(self.state, self.partition, records)
+    if await self.journal.append(decision.effect):
+        await self._outputs.send(decision.dead_letters)
+        return decision
+    return None
+
+
+async def _truncate_at_once(self: Any, horizon: int, run: Any = None) -> bool:
+    """The snapshot is written, so the log behind it is not needed: whether or not it stands."""
+    self._snapshots += 1
+    name = f"{self._writer}.{self._snapshots}"
+    sealed = [await journal.seal(self._ids, self.state.changed_ids(), name)] if self.state.unsealed else []
+    segments = _needed((*self.state.segments, *sealed), self.state.watermark - horizon)
+    before = self.next
+    for chunk in _chunks_of(self.state, segments, name):
+        with contextlib.suppress(Unknown):
+            self.next = await self._log.append(chunk) + 1
+    self.state.sealed(segments)
+    await self._log.truncate(before)
+    return True
+
+
+def _only_the_newest(segments: Any, limit: int) -> Any:
+    return tuple(segments[-1:])
+
+
+def _pass_nothing(self: Any, chunk: Any) -> None:
+    """Somebody else's snapshot is none of our business."""
+
+
+CONTROLS: MappingProxyType[str, Control] = MappingProxyType(
+    {
+        "fold: any effect counts": _replaced((State, "fold", _fold_anything)),
+        "writer: believes itself": _replaced((Journal, "_put", _believe_yourself)),
+        "writer: state changes before the acknowledgement": _replaced((Journal, "_put", _fold_first)),
+        "writer: no answer means not written": _replaced((Journal, "_put", _no_answer_is_no_record)),
+        "source: believes the delivery": _replaced(
+            (SourcePartition, "_with_what_is_missing", _believe_the_delivery)
+        ),
+        "source: applies what comes": _replaced((SourcePartition, "apply", _apply_what_comes)),
+        "source: dead letters after the journal": _replaced((SourcePartition, "_settle", _dead_letters_later)),
+        "outbox: not in snapshots": _replaced((journal, "chunks_of", _without_the_outbox)),
+        "outbox: the mark goes past a doubt": _replaced((Outbox, "publish", _past_a_doubt)),
+        "snapshot: truncates before it stands": _replaced((Journal, "snapshot", _truncate_at_once)),
+        "snapshot: equal ones replace": _replaced((Reading, "_snapshot", _equal_replaces)),
+        "snapshot: others' are ignored": _replaced((Journal, "_pass", _pass_nothing)),
+        "snapshot: only the first counts": _replaced((Reading, "_snapshot", _only_the_first)),
+        "ids: only the newest segment is kept": _replaced((journal, "needed", _only_the_newest)),
+        "ids: housekeeping decides what is known": _replaced(
+            (outcomes, "_one_version_each", _known_while_indexed)
+        ),
+        "ids: live as long as their last record": _replaced((outcomes, "_one_version_each", _last_seen)),
+        "roll: takes any number": _replaced((Rollup, "fold", _any_number)),
+        "roll: takes any higher number": _replaced((Rollup, "fold", _any_higher_number)),
+        "roll: believes the delivery": _replaced((DeltasPartition, "_read", _deliveries_only)),
+        "cells: sent is published, whatever changed meanwhile": _replaced(
+            (Rollup, "published", _published_is_published)
+        ),
+        "cells: versions that are not offsets": _replaced((CellTable, "add", _version_is_a_count)),
+    }
+)

@@ -46,6 +46,7 @@ class Around(Protocol):
     rng: random.Random
     trouble: float
     down: bool
+    most: int
     place: int
 
     def later(self, act: Callable[[], object]) -> None:
@@ -75,7 +76,7 @@ class Connection:
         disk, end = self._disk, self._end()
         if not disk.start <= start <= end:
             raise OutOfRange
-        to = min(start + self._world.rng.randint(1, 8), end, stop)
+        to = min(start + self._world.rng.randint(1, self._world.most), end, stop)
         got = [
             Entry(k, disk.values[k], disk.times[k])
             for k in range(start, to)

@@ -15,11 +15,11 @@ from tests.simulation.oracle import Answer, recount_touchpoints
 from tests.support.recount import Recount, recount_partition
 
 HISTORIES = 12  # of each source; a seed takes one for each partition
-RECORDS = 26
+RECORDS = 22
 MINUTE = 60_000
 BEGIN = 1_700_000_000_000
 HORIZON = 60 * MINUTE
-STEP = 12 * MINUTE  # so a history is about five horizons long
+STEP = 6 * MINUTE  # so a history is more than two horizons long
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Responses:
         elif kind < 0.24:
             record["retracted"] = True  # of an id never seen
         elif kind < 0.62 and self._known:
-            record = dict(rng.choice(self._known[-5:]))
+            record = dict(rng.choice(self._known[-12:]))
             if kind > 0.36:
                 record |= {
                     "revision": rng.randint(0, 2),
@@ -126,7 +126,7 @@ class Touchpoints:
         elif kind < 0.18:
             record["occurred_at"] = now - HORIZON - rng.randint(-9, 90) * MINUTE
         elif kind < 0.36 and self._known:
-            record = dict(rng.choice(self._known[-5:]))
+            record = dict(rng.choice(self._known[-12:]))
             if kind > 0.3:
                 record["occurred_at"] = now
         self._known.append(record)

@@ -31,7 +31,7 @@ from tests.simulation.load import BEGIN, HISTORIES, HORIZON, RECORDS, STEP, Hist
 SOURCES = (("responses", 0), ("responses", 1), ("touchpoints", 0))
 DELTAS = 2
 WORKERS = 3
-STEPS = 500  # in which everything may go wrong
+STEPS = 400  # in which everything may go wrong
 LIMIT = 12_000  # until all must be quiet
 QUIET = 60  # for so long
 SNAPSHOT_FLOOR = 2_500  # bytes
@@ -103,6 +103,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
         self.trouble: float = rng.choice([0.3, 1, 2])
+        self.often = rng.choice([0.0, 0.2, 0.5])  # how often there is a snapshot that is not due
+        self.most = rng.choice([2, 5, 9])  # records that a read gives
         self.down = False
         self.place = -1
         self.now = 0
@@ -154,7 +156,7 @@ class World:
         """A rebalance: the one who had it may hear of it much later."""
         old = self.owner.get(key)
         if old is not None:
-            self.later(lambda: setattr(old, "over", True), self.rng.choice([0, 10, 80]))
+            self.later(lambda: setattr(old, "over", True), self.rng.choice([0, 20, 200]))
         tenure = self.owner[key] = Tenure(worker, key)
         runs = (self._tally, self._tally_publisher) if key[0] == "tally" else (self._roll, self._roll_publisher)
         self.tasks += [Task(run(tenure), tenure) for run in runs]
@@ -171,11 +173,20 @@ class World:
                 entries, position = await self._delivery(inputs, part, position)
                 if entries:
                     await self._patiently(part.apply, records_of(entries))
-                    await part.tidy()
+                    await self._tidy(part)
                 if self.rng.random() < 0.3:
                     source.committed = position
             except TROUBLE:
                 await Wait()
+
+    async def _tidy(self, part: SourcePartition) -> None:
+        """When it is due; and when it is not, since nothing may hang on that."""
+        before = part.state.snapshot_sequence
+        if self.rng.random() < self.often:
+            await part.journal.snapshot(HORIZON)
+        else:
+            await part.tidy()
+        self.counts["snapshots"] += part.state.snapshot_sequence > before
 
     async def _delivery(
         self, inputs: Connection, part: SourcePartition, position: int
@@ -386,7 +397,7 @@ class World:
             self.now += 1
             self._time_passes()
             self._step()
-            if self.now % 20 == 0 and not self.trouble:
+            if self.now % 30 == 0 and not self.trouble:
                 wrong = self.wrong()
                 quiet = None if wrong else quiet or self.now
                 if self.now > LIMIT:

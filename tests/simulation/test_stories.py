@@ -1,0 +1,161 @@
+"""What random seeds meet too seldom, by hand: truncated records that come back, and snapshots of others."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.journal.effect import Effect, pack_effect
+from pipeline.journal.index import Ids
+from pipeline.journal.journal import Journal, JournalBroken
+from pipeline.journal.segments import seal
+from pipeline.journal.snapshot import chunks_of
+from pipeline.journal.state import State
+from tests.simulation.checks import at_once
+from tests.simulation.controls import CONTROLS
+from tests.simulation.disk import Connection, Disk
+
+FOR_EVER = 1 << 40
+
+
+class Calm:
+    """A world in which nothing goes wrong."""
+
+    rng = random.Random(0)
+    trouble, down, most, place = 0.0, False, 8, -1
+
+    def later(self, act: Callable[[], object]) -> None:
+        raise NotImplementedError
+
+
+class Partition:
+    """A journal partition and the ids beside it."""
+
+    def __init__(self) -> None:
+        self.journal, self.ids = Disk(), Disk()
+        self._owners = 0
+
+    def owner(self) -> Journal:
+        """One more of them, recovered."""
+        self._owners += 1
+        journal, ids = Connection(Calm(), self.journal), Connection(Calm(), self.ids)
+        owner = Journal(journal, ids, "journal/0", f"writer {self._owners}")
+        at_once(owner.catch_up())
+        return owner
+
+    def snapshot(self, state: State) -> None:
+        """One whose acknowledgement nobody waits for."""
+        self._owners += 1
+        for chunk in chunks_of(state, (), f"writer {self._owners}"):
+            self.journal.append(chunk)
+
+
+def effect(sequence: int, last: int, *ids: int) -> Effect:
+    """The next one of a state at `sequence` - 1."""
+    a = np.array(ids, np.uint64)
+    known = Ids.unknown(a, a)
+    known.until[:] = 0
+    return Effect(sequence, last, 0, 0, 0, {}, known)
+
+
+def append(owner: Journal, last: int, *ids: int) -> None:
+    """As `SourcePartition` does: decide again until it counts."""
+
+    async def until_it_counts() -> None:
+        while not await owner.append(effect(owner.state.sequence + 1, last, *ids)):
+            pass
+
+    at_once(until_it_counts())
+
+
+def snapshot(owner: Journal) -> None:
+    async def run() -> None:
+        await owner.snapshot(FOR_EVER)
+
+    at_once(run())
+
+
+def a_zombies_snapshot_comes_first() -> None:
+    """A killed broker forgets a truncation; what comes back begins with a snapshot of long ago."""
+    world, state = Partition(), State()
+    old = State()
+    assert state.fold(effect(1, 5)) and old.fold(effect(1, 5)) and state.fold(effect(2, 6))
+    world.snapshot(old)
+    world.snapshot(state)
+    world.journal.append(pack_effect(effect(3, 9)))
+    world.journal.values.insert(0, b"truncated")
+    world.journal.times.insert(0, 0)
+    world.journal.start = 1
+    assert world.owner().state.applied == 9
+
+
+def an_impostor_stands_behind_it() -> None:
+    """The same, and behind it stands a record of the zombie, of the next number, that everybody rejected."""
+    world, state = Partition(), State()
+    old = State()
+    assert state.fold(effect(1, 5)) and old.fold(effect(1, 5)) and state.fold(effect(2, 9))
+    world.journal.append(b"truncated")
+    world.journal.start = 1
+    world.snapshot(old)
+    world.journal.append(pack_effect(effect(2, 7)))
+    world.snapshot(state)
+    assert world.owner().state.applied == 9
+
+
+def two_owners_seal_in_turn() -> None:
+    """Each truncates what its own snapshot does not name."""
+    world = Partition()
+    one, two = world.owner(), world.owner()
+    append(one, 1, 11)
+    snapshot(one)
+    append(two, 2, 12)
+    snapshot(two)
+    append(one, 3, 13)
+    snapshot(one)
+    index = world.owner().state.index
+    a = np.array([11, 12, 13], np.uint64)
+    assert (index.get(a, a).until == 0).all()
+
+
+def a_snapshot_comes_late() -> None:
+    """Its writer gave it up, and another of the same number stands: what it names is truncated already."""
+    world = Partition()
+    one, zombie = world.owner(), world.owner()
+    append(one, 1, 11)
+    at_once(zombie.catch_up())
+    found: list[Any] = []
+
+    async def sealed() -> None:
+        found.append(await seal(Connection(Calm(), world.ids), zombie.state.changed_ids(), "zombie"))
+
+    at_once(sealed())
+    late = chunks_of(zombie.state, tuple(found), "zombie")
+    snapshot(one)
+    for chunk in late:
+        world.journal.append(chunk)
+    a = np.array([11], np.uint64)
+    assert (world.owner().state.index.get(a, a).until == 0).all()
+
+
+STORIES = {
+    a_zombies_snapshot_comes_first: "snapshot: only the first counts",
+    an_impostor_stands_behind_it: "snapshot: only the first counts",
+    two_owners_seal_in_turn: "snapshot: others' are ignored",
+    a_snapshot_comes_late: "snapshot: equal ones replace",
+}
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_story(story: Callable[[], None]) -> None:
+    story()
+
+
+@pytest.mark.parametrize(("story", "rule"), STORIES.items(), ids=lambda x: getattr(x, "__name__", x))
+def test_without_the_rule_it_ends_badly(story: Callable[[], None], rule: str) -> None:
+    with CONTROLS[rule](), pytest.raises((AssertionError, JournalBroken)), contextlib.ExitStack():
+        story()
