@@ -15,11 +15,11 @@ from tests.simulation.oracle import Answer, recount_touchpoints
 from tests.support.recount import Recount, recount_partition
 
 HISTORIES = 12  # of each source; a seed takes one for each partition
-RECORDS = 22
+RECORDS = 18
 MINUTE = 60_000
 BEGIN = 1_700_000_000_000
 HORIZON = 60 * MINUTE
-STEP = 6 * MINUTE  # so a history is more than two horizons long
+STEP = 8 * MINUTE  # so a history is more than two horizons long
 
 
 @dataclass
