@@ -35,7 +35,9 @@ def differences(world: World) -> list[str]:
         rows = source.outcomes.get(source.last, {})
         got = {(day, outcome.label): n for (day, outcome), n in rows.items()}
         if got != source.history.answer.outcomes:
-            found.append(f"outcomes of {source.name}/{source.partition}: not yet those of offset {source.last}")
+            found.append(
+                f"outcomes of {source.name}/{source.partition}: not yet those of offset {source.last}"
+            )
     return found or differing_cells(world)
 
 
@@ -58,7 +60,9 @@ def differing_cells(world: World) -> list[str]:
     for (cell, _), (_, n) in world.cells.items():
         seen[cell] += n
     want = expected_cells(world)
-    return [f"{cell}: {seen[cell]}, not {want[cell]}" for cell in {*seen, *want} if seen[cell] != want[cell]][:4]
+    return [f"{cell}: {seen[cell]}, not {want[cell]}" for cell in {*seen, *want} if seen[cell] != want[cell]][
+        :4
+    ]
 
 
 def recount(world: World) -> None:
@@ -163,7 +167,7 @@ def resolutions(world: World) -> None:
 
 def windows(world: World, board: Scoreboard, q: int) -> None:
     """What stands in the windows of leaves is the sum of the cells in them."""
-    from pipeline.journal.deltas import deltas_partition  # noqa: PLC0415
+    from pipeline.journal.deltas import deltas_partition
 
     now = board._now
     assert now is not None

@@ -90,8 +90,6 @@ async def _past_a_doubt(self: Any, state: State) -> int:
     return len(due)
 
 
-
-
 def _any_number(self: Any, offset: int, delta: Any) -> Folded:
     self._number[delta.source, delta.partition] = delta.number - 1
     return _roll(self, offset, delta)
@@ -196,7 +194,9 @@ CONTROLS: MappingProxyType[str, Control] = MappingProxyType(
             (SourcePartition, "_with_what_is_missing", _believe_the_delivery)
         ),
         "source: applies what comes": _replaced((SourcePartition, "apply", _apply_what_comes)),
-        "source: dead letters after the journal": _replaced((SourcePartition, "_settle", _dead_letters_later)),
+        "source: dead letters after the journal": _replaced(
+            (SourcePartition, "_settle", _dead_letters_later)
+        ),
         "outbox: not in snapshots": _replaced((journal, "chunks_of", _without_the_outbox)),
         "outbox: the mark goes past a doubt": _replaced((Outbox, "publish", _past_a_doubt)),
         "snapshot: truncates before it stands": _replaced((Journal, "snapshot", _truncate_at_once)),

@@ -78,9 +78,7 @@ class Connection:
             raise OutOfRange
         to = min(start + self._world.rng.randint(1, self._world.most), end, stop)
         got = [
-            Entry(k, disk.values[k], disk.times[k])
-            for k in range(start, to)
-            if disk.values[k] is not MARKER
+            Entry(k, disk.values[k], disk.times[k]) for k in range(start, to) if disk.values[k] is not MARKER
         ]
         await Wait()
         return Placed(self._world, got), to

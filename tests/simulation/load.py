@@ -14,9 +14,10 @@ from tests.simulation.disk import MARKER
 from tests.simulation.oracle import Answer, recount_touchpoints
 from tests.support.recount import Recount, recount_partition
 
-HISTORIES = 12  # of each source; a seed takes one for each partition
+HISTORIES = 16  # of each source; a seed takes one for each partition
 RECORDS = 18
 MINUTE = 60_000
+LIVES_ON = (2, 6, 10)
 BEGIN = 1_700_000_000_000
 HORIZON = 60 * MINUTE
 STEP = 8 * MINUTE  # so a history is more than two horizons long
@@ -49,6 +50,9 @@ def history(source: str, number: int) -> History:
     values: list[Any] = []
     times = [BEGIN + k * STEP for k in range(RECORDS)]
     for k in range(RECORDS):
+        if k in LIVES_ON and number % 4 == 0 and isinstance(writer, Responses):
+            values.append(writer.lives_on(k))
+            continue
         values.append(MARKER if rng.random() < 0.05 and k + 1 < RECORDS else writer.next(BEGIN + k * STEP))
     rows = [(k, times[k], value) for k, value in enumerate(values) if value is not MARKER]
     if source == "touchpoints":
@@ -66,6 +70,7 @@ class Responses:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._known: list[dict[str, Any]] = []
+        self._again: dict[str, Any] = {}
 
     def next(self, now: int) -> bytes | None:
         """The value of one record."""
@@ -80,16 +85,26 @@ class Responses:
         elif kind < 0.24:
             record["retracted"] = True  # of an id never seen
         elif kind < 0.62 and self._known:
-            record = dict(rng.choice(self._known[-12:]))
+            record = dict(rng.choice(self._known[-rng.choice([2, 12]) :]))
             if kind > 0.36:
                 record |= {
                     "revision": rng.randint(0, 2),
                     "retracted": rng.random() < 0.3,
                     "score": rng.randint(1, 5),
-                    "occurred_at": rng.choice([record["occurred_at"], now, now - 30 * MINUTE]),
+                    "occurred_at": rng.choice([record["occurred_at"], now, now - 50 * MINUTE]),
                 }
         self._known.append(record)
         return self._encoded(record)
+
+    def lives_on(self, k: int) -> bytes:
+        """An id whose newer version happened earlier, and then a duplicate within its horizon, but not within that."""
+        if k == LIVES_ON[0]:
+            self._again = self._fresh(BEGIN) | {"occurred_at": BEGIN + k * STEP}
+        elif k == LIVES_ON[1]:
+            self._again |= {"revision": 1, "occurred_at": BEGIN + k * STEP - 50 * MINUTE}
+        else:
+            self._again["occurred_at"] = BEGIN + k * STEP
+        return self._encoded(self._again)
 
     def _fresh(self, now: int) -> dict[str, Any]:
         rng = self._rng

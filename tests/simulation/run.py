@@ -105,9 +105,11 @@ def prepared(seed: int) -> Iterator[None]:
         yield
 
 
-def many(first: int, count: int, control: str = "", stop: int = 3) -> tuple[list[tuple[int, str]], Counter[str]]:
+def many(
+    first: int, count: int, control: str = "", stop: int = 3
+) -> tuple[list[tuple[int, str]], Counter[str]]:
     """Seeds that failed, and what happened in all of them together."""
-    from tests.simulation.controls import CONTROLS  # noqa: PLC0415
+    from tests.simulation.controls import CONTROLS
 
     replaced = CONTROLS[control] if control else contextlib.nullcontext
     failed, counts = [], Counter[str]()

@@ -158,7 +158,9 @@ class World:
         if old is not None:
             self.later(lambda: setattr(old, "over", True), self.rng.choice([0, 20, 200]))
         tenure = self.owner[key] = Tenure(worker, key)
-        runs = (self._tally, self._tally_publisher) if key[0] == "tally" else (self._roll, self._roll_publisher)
+        runs = (
+            (self._tally, self._tally_publisher) if key[0] == "tally" else (self._roll, self._roll_publisher)
+        )
         self.tasks += [Task(run(tenure), tenure) for run in runs]
 
     async def _tally(self, tenure: Tenure) -> None:
@@ -433,7 +435,7 @@ class World:
 
     def wrong(self) -> list[str]:
         """What is not yet as it must be."""
-        from tests.simulation.checks import differences  # noqa: PLC0415 - it checks worlds, so it imports them
+        from tests.simulation.checks import differences
 
         return differences(self)
 
