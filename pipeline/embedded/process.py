@@ -127,15 +127,6 @@ class Child:
         return f". Its log, {self.log}, ends with:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def accepts(host: str, port: int) -> bool:
-    """Whether something listens there."""
-    try:
-        with socket.create_connection((host, port), timeout=0.5):
-            return True
-    except OSError:
-        return False
-
-
 def speaks_kafka(host: str, port: int) -> bool:
     """Whether a Kafka broker answers there; a listening socket alone does not mean that it works yet."""
     request = struct.pack(

@@ -24,7 +24,7 @@ class Folded(Enum):
 
     TAKEN = "taken"
     SEEN = "seen"
-    GAP = "gap"  # its predecessor never came: cannot happen, and must be an alarm
+    GAP = "gap"  # its predecessor is in doubt: the outbox sends both again; one that stays is an alarm
 
 
 @dataclass(frozen=True, slots=True)

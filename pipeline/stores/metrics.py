@@ -159,7 +159,7 @@ JOURNAL_CONFLICTS = Metric(
 DELTA_GAPS = Metric(
     "feedback_delta_gaps_total",
     Kind.COUNTER,
-    "Deltas whose predecessor never came: counts are missing, look at once.",
+    "Deltas that came before their predecessor; both are sent again. If it keeps growing, counts are missing.",
     ("source",),
 )
 RECOVERY = Metric(

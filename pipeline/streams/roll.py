@@ -36,7 +36,7 @@ class RollMetrics(Protocol):
     """What the roll tells Prometheus."""
 
     def delta_gap(self, source: str) -> None:
-        """A delta came whose predecessor never did."""
+        """A delta came before its predecessor."""
 
     def recovery(self, topic: str, seconds: float) -> None:
         """A partition was recovered."""
@@ -67,7 +67,7 @@ class Alarms:
         self._metrics.delta_gap(delta.source)
         source = {"source": delta.source, "source_partition": delta.partition, "number": delta.number}
         extra = {**self._where, "offset": offset, **source}
-        log.error("a delta is missing before this one, which is not counted", extra=extra)
+        log.warning("a delta came before its predecessor, it waits to be sent again", extra=extra)
 
     def stranger(self, offset: int, error: Exception) -> None:
         """See `journal.deltas_partition.Alarms`."""
