@@ -1,0 +1,1 @@
+"""Internal records as earlier versions wrote them, and what a reader must make of them."""

@@ -1,0 +1,102 @@
+"""Internal records outlive the worker that wrote them: every version ever written is read, a newer one refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline.journal.deltas import unpack_delta
+from pipeline.journal.journal import Journal
+from pipeline.journal.pack import VERSION, NewerFormat, unpack
+from tests.unit.journal.formats.make import (
+    FOLDER,
+    SOURCES,
+    again,
+    delta_as_text,
+    file_of,
+    state_as_text,
+    written,
+)
+
+FILES = sorted(path.stem for path in FOLDER.glob("v*-*.json"))
+
+
+def golden(name: str) -> dict:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+async def read(told: dict) -> Journal:
+    journal = Journal(again(told["journal"]), again(told["ids"]), "journal/0", "reader")
+    await journal.catch_up()
+    return journal
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_a_journal_of_every_version_is_read(name):
+    told = golden(name)
+    assert state_as_text((await read(told)).state) == told["state"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_deltas_of_every_version_are_read(name):
+    told = golden(name)
+    for q, log in told["deltas"].items():
+        values = again(log).values
+        assert [delta_as_text(unpack_delta(value)) for value in values] == told["taken"][q]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_files_hold_every_kind_of_record(source):
+    """A golden file without a snapshot, an outbox or an unsealed id would prove little."""
+    told = golden(f"v1-{source}")
+    kinds = [unpack(value)[0]["kind"] for value in again(told["journal"]).values if value]
+    assert kinds[0] == "snapshot"
+    assert kinds[-1] == "effect"
+    assert told["state"]["outbox"]
+    assert told["state"]["segments"] == 2
+    assert len(told["state"]["outcomes"]) >= 3
+    assert any(told["taken"].values())
+    of_cases = bool(told["state"]["cases"]), any(out["messages"] for out in told["state"]["outbox"].values())
+    assert of_cases == ((True, True) if source == "touchpoints" else (False, False))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_this_version_writes_is_kept_in_a_file(source):
+    """Whoever raises VERSION runs `python -m tests.unit.journal.formats.make` once, and commits what it wrote."""
+    assert file_of(VERSION, source).exists()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+async def test_the_kept_files_are_what_this_version_writes(source):
+    """A change of the bytes that are written needs a new VERSION, or the same version would mean two things."""
+    kept, now = golden(f"v{VERSION}-{source}"), json.loads(json.dumps(await written(source)))
+    for topic in ("journal", "ids"):
+        assert shape(now[topic]) == shape(kept[topic])
+    assert {q: shape(log) for q, log in now["deltas"].items()} == {
+        q: shape(log) for q, log in kept["deltas"].items()
+    }
+
+
+def shape(log: dict) -> list:
+    """Which fields and columns the records have; not their values, which may follow what is decided."""
+    return [keys_of(value) for value in again(log).values if value]
+
+
+def keys_of(value: bytes) -> tuple:
+    head, columns = unpack(value)
+    inner = keys_of(columns["part"].tobytes()) if head.get("kind") == "snapshot" else ()
+    names = {name.rpartition(".")[2] for name in columns}
+    return head.get("kind", "state"), sorted(head), sorted(names), inner
+
+
+@pytest.mark.parametrize("topic", ["journal", "ids"])
+async def test_a_journal_of_a_newer_version_is_refused(topic):
+    """Not skipped, not taken for a hole: its effects would be lost, or the way out would be the wrong one."""
+    told = golden(f"v{VERSION}-responses")
+    logs = {"journal": again(told["journal"]), "ids": again(told["ids"])}
+    newest = logs[topic].values[-1]
+    logs[topic].values[-1] = newest[:2] + bytes([VERSION + 1]) + newest[3:]
+    journal = Journal(logs["journal"], logs["ids"], "journal/0", "reader")
+    with pytest.raises(NewerFormat, match="upgrade"):
+        await journal.catch_up()
