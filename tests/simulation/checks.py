@@ -86,7 +86,7 @@ def whole_journal(world: World, k: int, source: Source) -> State:
             continue
         effect, before = effect_of(head, columns), state.applied
         if effect.sequence != state.sequence + 1:
-            world.counts["ignored"] += 1
+            world.counts["effects ignored"] += 1
             continue
         world.taken(k, place, effect)
         state.fold(effect)

@@ -1,16 +1,8 @@
-"""Runs seeds; prints a failing one with the command that runs it again.
-
-    python -m tests.simulation.run FIRST COUNT [RULE]
-
-RULE, one of tests/simulation/controls.py, is replaced by the naive one.
-"""
+"""Runs one seed, made cheap and watched."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
@@ -103,43 +95,3 @@ def prepared(seed: int) -> Iterator[None]:
         for module, name, size in SMALL:
             stack.enter_context(patch.object(module, name, size))
         yield
-
-
-def many(
-    first: int, count: int, control: str = "", stop: int = 3
-) -> tuple[list[tuple[int, str]], Counter[str]]:
-    """Seeds that failed, and what happened in all of them together."""
-    from tests.simulation.controls import CONTROLS
-
-    replaced = CONTROLS[control] if control else contextlib.nullcontext
-    failed, counts = [], Counter[str]()
-    for seed in range(first, first + count):
-        world, wrong = simulate(seed, replaced)
-        counts.update(world.counts)
-        counts["steps"] += world.now
-        if wrong:
-            failed.append((seed, wrong))
-            if len(failed) == stop:
-                break
-    return failed, counts
-
-
-def again(seed: int, control: str = "") -> str:
-    """The command that runs a seed again."""
-    return f"python -m tests.simulation.run {seed} 1 {control}".rstrip()
-
-
-def main() -> int:
-    first, count = int(sys.argv[1]), int(sys.argv[2])
-    control = " ".join(sys.argv[3:])
-    started = time.process_time()
-    failed, counts = many(first, count, control)
-    seconds = time.process_time() - started
-    print(f"{count} seeds, {1000 * seconds / count:.0f} ms of CPU each: {dict(counts)}")
-    for seed, wrong in failed:
-        print(f"seed {seed}: {wrong[:1500]}\n    {again(seed, control)}")
-    return bool(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -36,6 +36,7 @@ LIMIT = 8_000  # until all must be quiet
 QUIET = 60  # for so long
 SNAPSHOT_FLOOR = 2_500  # bytes
 WINDOWS = (Window("1h", 3600), Window("24h", 86_400))
+FAULTS = ("crashes", "pauses", "rebalances", "rebalances", "broker crashes", "checkpoints")
 TROUBLE = (Unknown, OutOfRange)
 DECIDE = {
     "responses": DecideResponses("feedback.responses", SHIPPED, HORIZON, DELTAS),
@@ -119,7 +120,7 @@ class World:
         self.task: Task | None = None
         self._windows = rng.random() < 0.1
         self._back = 0
-        self._writers = 0
+        self._parts: list[SourcePartition] = []
         self._pending: list[tuple[int, Callable[[], object]]] = []
         self.outputs = Outputs(self, self.disk)
 
@@ -268,14 +269,13 @@ class World:
                 return
 
     def _source_partition(self, source: Source, inputs: Connection) -> SourcePartition:
-        self._writers += 1
         journal = Journal(
             Connection(self, source.journal),
             Connection(self, source.ids),
             f"journal of {source.name}/{source.partition}",
-            f"writer {self._writers}",
+            f"writer {len(self._parts)}",
         )
-        return SourcePartition(
+        part = SourcePartition(
             source.name,
             source.partition,
             DELTAS,
@@ -285,6 +285,8 @@ class World:
             decide=DECIDE[source.name],
             snapshot_floor=SNAPSHOT_FLOOR,
         )
+        self._parts.append(part)
+        return part
 
     def _deltas_partition(self, tenure: Tenure, deltas: Connection) -> DeltasPartition:
         async def send(leaves: Sequence[Series], cells: Cells) -> None:
@@ -325,7 +327,7 @@ class World:
 
     def gap(self, offset: int, delta: Delta) -> None:
         """See `journal.deltas_partition.Alarms`."""
-        self.counts["gap"] += 1
+        self.counts["deltas too early"] += 1
 
     def stranger(self, offset: int, error: Exception) -> None:
         """See `journal.deltas_partition.Alarms`."""
@@ -340,18 +342,18 @@ class World:
 
     def _fault(self) -> None:
         rng, worker = self.rng, self.rng.choice(self.workers)
-        kind = rng.choice(["crash", "pause", "rebalance", "rebalance", "broker", "checkpoint"])
+        kind = rng.choice(FAULTS)
         self.counts[kind] += 1
-        if kind == "crash":
+        if kind == "crashes":
             self._crash(worker)
-        elif kind == "pause":
+        elif kind == "pauses":
             worker.asleep = self.now + rng.randint(20, 300)
             if rng.random() < 0.7:
                 self._move(worker)
-        elif kind == "rebalance":
+        elif kind == "rebalances":
             worker.skew = rng.choice([0, 0, STEP, -STEP])
             self.assign(rng.choice(list(self.owner)), worker)
-        elif kind == "broker":
+        elif kind == "broker crashes":
             self._broker_crash()
         else:
             for disk in self._journals():
@@ -432,6 +434,16 @@ class World:
                 self.task.run.send(None)
             except StopIteration:
                 self.tasks.remove(self.task)
+
+    def happened(self) -> Counter[str]:
+        """What the run went through."""
+        total = Counter(self.counts, steps=self.now, owners=len(self._parts))
+        for part in self._parts:
+            counts = part.journal.counts
+            total["conflicts"] += counts.conflicts
+            total["appends in doubt"] += counts.unknown
+            total["gaps filled"] += part.filled
+        return total
 
     def wrong(self) -> list[str]:
         """What is not yet as it must be."""

@@ -1,0 +1,28 @@
+"""Runs seeds on all cores; prints what happened, and for a failed one the command that runs it again.
+
+    python -m tests.simulation FIRST COUNT [RULE]
+
+RULE, one of tests/simulation/controls.py, is replaced by the naive one.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from tests.simulation.seeds import CHUNK, on_all_cores, one_after_another
+
+
+def main(first: int, count: int, rule: str = "") -> int:
+    """Exit code 1 if a seed failed."""
+    if count <= CHUNK:
+        report = one_after_another(first, count, rule)
+        print(report.failures(rule))
+    else:
+        report = on_all_cores(first, count, partial(print, flush=True), rule)
+    print(report.table())
+    return bool(report.failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:4]))
