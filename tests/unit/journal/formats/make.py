@@ -14,14 +14,13 @@ import random
 from pathlib import Path
 from typing import Any
 
-from pipeline.events.records import Records
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.deltas import CellChanges, Delta, unpack_delta
 from pipeline.journal.index import Ids
 from pipeline.journal.journal import Journal
 from pipeline.journal.outbox import DELTAS
 from pipeline.journal.pack import VERSION
-from pipeline.journal.partition import SourcePartition
+from pipeline.journal.partition import SourcePartition, read_records
 from pipeline.journal.state import Outgoing, State
 from pipeline.measures.instruments import SHIPPED
 from tests.simulation.disk import MARKER
@@ -31,6 +30,7 @@ from tests.support.memory_log import MemoryLog, MemoryOutputs
 FOLDER = Path(__file__).parent
 SOURCES = ("responses", "touchpoints")
 PARTITIONS = 2
+HISTORY = 2
 BATCH = 3
 SEAL_AFTER = (3, 9)  # records: two segments of ids, and the second snapshot is in the middle of the journal
 PUBLISH_AFTER = (6, 12)
@@ -40,8 +40,16 @@ def file_of(version: int, source: str) -> Path:
     return FOLDER / f"v{version}-{source}.json"
 
 
-async def written(source: str) -> dict[str, Any]:
-    """A source partition with every kind of record, as bytes and as what they say."""
+def inputs_of(source: str) -> MemoryLog:
+    """Records of every kind, with some gaps between their offsets."""
+    told, log = history(source, HISTORY), MemoryLog()
+    for value, time in zip(told.values, told.times, strict=True):
+        log.put(None if value is MARKER else value or b"", time)
+    return log
+
+
+async def written(source: str, inputs: MemoryLog) -> dict[str, Any]:
+    """What a source partition writes for these inputs, as bytes and as what they say."""
     journal, ids, outputs = MemoryLog(), MemoryLog(), MemoryOutputs()
     decide = {
         "responses": DecideResponses("feedback.responses", SHIPPED, HORIZON, PARTITIONS),
@@ -52,21 +60,21 @@ async def written(source: str) -> dict[str, Any]:
         0,
         PARTITIONS,
         journal=Journal(journal, ids, "journal/0", "writer"),
-        inputs=MemoryLog(),
+        inputs=inputs,
         outputs=outputs,
         decide=decide,
     )
-    told = history(source, 0)
-    for start in range(0, len(told.values), BATCH):
-        stop = min(start + BATCH, len(told.values))
-        rows = [k for k in range(start, stop) if told.values[k] is not MARKER]
-        await partition.apply(Records.of([told.values[k] for k in rows], rows, [told.times[k] for k in rows]))
+    end = len(inputs.values)
+    for start in range(0, end, BATCH):
+        stop = min(start + BATCH, end)
+        await partition.apply(await read_records(inputs, start, stop))
         if stop in PUBLISH_AFTER:
             await partition.publish()
         if stop in SEAL_AFTER:
             assert await partition.journal.snapshot(10 * HORIZON)  # so that no segment has gone
     deltas = {q: outputs.log(DELTAS, q) for q in range(PARTITIONS)}
     return {
+        "inputs": [inputs.times, kept(inputs)],
         "journal": kept(journal),
         "ids": kept(ids),
         "deltas": {str(q): kept(log) for q, log in deltas.items()},
@@ -79,15 +87,16 @@ async def written(source: str) -> dict[str, Any]:
 
 def kept(log: MemoryLog) -> dict[str, Any]:
     """What a log holds, from its first record on."""
-    values = [base64.b64encode(value or b"").decode() for value in log.values[log.start :]]
+    values = [None if v is None else base64.b64encode(v).decode() for v in log.values[log.start :]]
     return {"start": log.start, "values": values}
 
 
-def again(told: dict[str, Any]) -> MemoryLog:
+def again(told: dict[str, Any], times: list[int] | None = None) -> MemoryLog:
     """The inverse of `kept`."""
     log = MemoryLog(random.Random(0))
-    log.values = [None] * told["start"] + [base64.b64decode(value) for value in told["values"]]
-    log.times = [0] * len(log.values)
+    values = [None if value is None else base64.b64decode(value) for value in told["values"]]
+    log.values = [None] * told["start"] + values
+    log.times = times or [0] * len(log.values)
     log.start = told["start"]
     return log
 
@@ -150,7 +159,9 @@ def main() -> None:
         if path.exists():
             print(f"{path.name} is there already")
             continue
-        path.write_text(json.dumps(asyncio.run(written(source)), indent=1) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(asyncio.run(written(source, inputs_of(source))), indent=1) + "\n", encoding="utf-8"
+        )
         print(f"wrote {path.name}")
 
 
