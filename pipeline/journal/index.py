@@ -83,6 +83,11 @@ class Index:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the table and the columns, spare room included."""
+        return int(self._table.nbytes + sum(getattr(self._rows, name).nbytes for name in _NAMES))
+
     def get(self, a: UInt64s, b: UInt64s) -> Ids:
         """What is known under these ids; `until` lies before all times where nothing is."""
         known = Ids.unknown(a, b)

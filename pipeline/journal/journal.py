@@ -41,6 +41,19 @@ class JournalCounts:
     ignored: int = 0
 
 
+@dataclass
+class Tail:
+    """Records of a journal behind its last snapshot, which a recovery folds; their size in bytes."""
+
+    records: int = 0
+    size: int = 0
+
+    def add(self, value: bytes | None) -> None:
+        """One more."""
+        self.records += 1
+        self.size += len(value or b"")
+
+
 class Journal:
     """State of one source partition and the place in the log up to which it was folded.
 
@@ -53,13 +66,15 @@ class Journal:
     Attributes:
         state: the fold so far.
         next: the offset that the next record of ours must get.
-        grown: bytes that came into the journal since the last snapshot.
+        tail: what came into the journal since the last snapshot.
+        snapshot_time: when that was written, as the log says, milliseconds since 1970; 0 before one was read.
     """
 
     def __init__(self, log: Log, ids: Log, name: str, writer: str) -> None:
         self.state = State()
         self.next = 0
-        self.grown = 0
+        self.tail = Tail()
+        self.snapshot_time = 0
         self.counts = JournalCounts()
         self._snapshot_bytes = 0
         self._log = log
@@ -95,12 +110,12 @@ class Journal:
         value = pack_effect(effect)
         if not await self._put(value, partial(run, self.state.fold, effect)):
             return False
-        self.grown += len(value)
+        self.tail.add(value)
         return True
 
     def due(self, floor: int) -> bool:
         """Time for a snapshot: what is read at a recovery is at most about three times what is alive."""
-        return self.grown >= max(floor, 2 * self._snapshot_bytes)
+        return self.tail.size >= max(floor, 2 * self._snapshot_bytes)
 
     async def snapshot(self, horizon: int, run: Run = run_here) -> bool:
         """Seal the ids that changed, write the rest of the state into the journal, and truncate both logs behind it.
@@ -126,7 +141,7 @@ class Journal:
             if not await self._put(chunk, _nothing):
                 return False
         state.sealed(segments)
-        self.grown, self._snapshot_bytes = 0, sum(map(len, chunks))
+        self.tail, self._snapshot_bytes = Tail(), sum(map(len, chunks))
         await self._log.truncate(first)
         if segments:
             await self._ids.truncate(segments[0].first)
@@ -158,7 +173,7 @@ class Journal:
             for entry in entries:
                 head, columns = unpack(entry.value or b"")
                 if head["kind"] == "effect":
-                    self.grown += len(entry.value or b"")
+                    self.tail.add(entry.value)
                     self._take(effect_of(head, columns))
                 else:
                     self._pass(chunk_of(head, columns))
@@ -177,7 +192,7 @@ class Journal:
         complete, state = self._gathering.take(chunk) is not None, self.state
         if complete and chunk.sequence == state.sequence > state.snapshot_sequence:
             state.sealed(chunk.segments)
-            self.grown = 0
+            self.tail = Tail()
 
     async def _start_over(self, begin: int, end: int) -> None:
         """From the first record that is left, by way of the snapshots among them."""
@@ -186,7 +201,7 @@ class Journal:
         while position < end:
             entries, position = await self._log.read(position, end)
             for entry in entries:
-                reading.take(entry.value)
+                reading.take(entry.value, entry.time)
         if reading.searching or reading.ahead:
             self._refuse(begin, reading)
         try:
@@ -198,7 +213,8 @@ class Journal:
         self.counts.ignored += reading.ignored
         self.state, self.next, self._started = reading.state, position, True
         self._gathering = Gathering({})
-        self.grown, self._snapshot_bytes = reading.since, reading.base
+        self.tail, self._snapshot_bytes = reading.tail, reading.base
+        self.snapshot_time = reading.base_time
 
     def _refuse(self, begin: int, reading: Reading) -> None:
         found = (
@@ -229,8 +245,9 @@ class Reading:
         state: the fold so far, without an index.
         searching: no base yet.
         ahead: an effect was numbered beyond the next one: the base is a zombie's, a later snapshot must replace it.
-        since: bytes of effects since the base.
+        tail: effects since the base.
         base: bytes of the base.
+        base_time: when the base was written, milliseconds since 1970; 0 without one.
         ignored: effects that were not the next one.
     """
 
@@ -238,26 +255,28 @@ class Reading:
         self.state = State(indexing=False)
         self.searching = searching
         self.ahead = False
-        self.since = 0
+        self.tail = Tail()
         self.base = 0
+        self.base_time = 0
         self.ignored = 0
         self._gathering = Gathering({})
 
-    def take(self, value: bytes | None) -> None:
-        """One record, in the order of the log."""
+    def take(self, value: bytes | None, time: int = 0) -> None:
+        """One record, in the order of the log; `time` is the log's."""
         head, columns = unpack(value or b"")
         if head["kind"] == "snapshot":
-            self._snapshot(chunk_of(head, columns))
+            self._snapshot(chunk_of(head, columns), time)
         elif not self.searching:
-            self.since += len(value or b"")
+            self.tail.add(value)
             self._effect(effect_of(head, columns))
 
-    def _snapshot(self, chunk: Chunk) -> None:
+    def _snapshot(self, chunk: Chunk, time: int) -> None:
         blob, state = self._gathering.take(chunk), self.state
         first = chunk.sequence >= state.sequence and chunk.sequence > state.snapshot_sequence
         if blob is not None and (self.searching or first):
             self.state = load_state(blob, chunk.segments)
-            self.searching, self.ahead, self.since, self.base = False, False, 0, len(blob)
+            self.searching, self.ahead, self.tail = False, False, Tail()
+            self.base, self.base_time = len(blob), time
 
     def _effect(self, effect: Effect) -> None:
         if not self.state.fold(effect):

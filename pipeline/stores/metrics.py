@@ -38,6 +38,7 @@ class Metric:
 
 _PLACE = ("window", "touchpoint", "channel", "segment")
 _SERIES = ("metric", "instrument", *_PLACE)
+OF_A_PARTITION = ("topic", "partition")
 _LATENCY = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 # Windows. Only leaves carry the additive counts, so that sums over them are right; an empty touchpoint, channel
@@ -119,14 +120,14 @@ LAG = Metric(
     "feedback_consumer_lag_records",
     Kind.GAUGE,
     "Records in the topic that are not settled yet.",
-    ("topic", "partition"),
+    OF_A_PARTITION,
     "records",
 )
 WATERMARK = Metric(
     "feedback_watermark_timestamp_seconds",
     Kind.GAUGE,
     "Highest event time of the records of a partition so far.",
-    ("topic", "partition"),
+    OF_A_PARTITION,
     "seconds",
 )
 LATENCY = Metric(
@@ -155,6 +156,55 @@ JOURNAL_CONFLICTS = Metric(
     Kind.COUNTER,
     "Journal records that landed behind somebody else's and did not count.",
     ("topic",),
+)
+JOURNAL_RECORDS = Metric(
+    "feedback_journal_tail_records",
+    Kind.GAUGE,
+    "Records behind the last snapshot: what a recovery folds.",
+    OF_A_PARTITION,
+    "records",
+)
+JOURNAL_BYTES = Metric(
+    "feedback_journal_tail_bytes",
+    Kind.GAUGE,
+    "Bytes behind the last snapshot: what a recovery reads.",
+    OF_A_PARTITION,
+    "bytes",
+)
+SNAPSHOT = Metric(
+    "feedback_snapshot_timestamp_seconds",
+    Kind.GAUGE,
+    "When the last snapshot of a partition was written. Its age is time() minus this.",
+    OF_A_PARTITION,
+    "seconds",
+)
+OUTBOX = Metric(
+    "feedback_outbox_effects",
+    Kind.GAUGE,
+    "Batches that are counted and still have something to send downstream.",
+    OF_A_PARTITION,
+    "batches",
+)
+IDS = Metric(
+    "feedback_ids_remembered",
+    Kind.GAUGE,
+    "Ids that are remembered, so that a duplicate is seen.",
+    OF_A_PARTITION,
+    "ids",
+)
+IDS_BYTES = Metric(
+    "feedback_ids_memory_bytes",
+    Kind.GAUGE,
+    "Memory that the remembered ids take.",
+    OF_A_PARTITION,
+    "bytes",
+)
+GAP_FILLS = Metric(
+    "feedback_gap_filled_records_total",
+    Kind.COUNTER,
+    "Records that the delivery had skipped and the worker read for itself. They are counted, none is lost.",
+    ("topic",),
+    "records",
 )
 DELTA_GAPS = Metric(
     "feedback_delta_gaps_total",
@@ -197,6 +247,13 @@ ALL = (
     SINK_RETRIES,
     STORE_UP,
     JOURNAL_CONFLICTS,
+    JOURNAL_RECORDS,
+    JOURNAL_BYTES,
+    SNAPSHOT,
+    OUTBOX,
+    IDS,
+    IDS_BYTES,
+    GAP_FILLS,
     DELTA_GAPS,
     RECOVERY,
     WORKER_READY,

@@ -91,11 +91,11 @@ class Metrics:
         self._set(metrics.WATERMARK, seconds, topic, str(partition))
 
     def forget(self, topic: str, partitions: Collection[int]) -> None:
-        """These partitions are somebody else's now: no lag or watermark of ours may stand still here."""
-        for metric in (metrics.LAG, metrics.WATERMARK):
-            for partition in partitions:
-                if metric in self._gauges:
-                    self._gauges[metric].remove_by_labels({"topic": topic, "partition": str(partition)})
+        """These partitions are somebody else's now: nothing that we said of them may stand still here."""
+        for metric, gauge in self._gauges.items():
+            if metric.labels == metrics.OF_A_PARTITION:
+                for partition in partitions:
+                    gauge.remove_by_labels({"topic": topic, "partition": str(partition)})
 
     def latency(self, stage: str, seconds: npt.ArrayLike) -> None:
         """How long records took from the broker's time to the end of a stage; one number or many."""
@@ -120,6 +120,28 @@ class Metrics:
     def journal_conflict(self, topic: str, n: int) -> None:
         """So many journal records landed behind somebody else's."""
         self._add(metrics.JOURNAL_CONFLICTS, n, topic)
+
+    def journal_tail(self, topic: str, partition: int, records: int, size: int) -> None:
+        """So many records and bytes stand behind the last snapshot."""
+        self._set(metrics.JOURNAL_RECORDS, records, topic, str(partition))
+        self._set(metrics.JOURNAL_BYTES, size, topic, str(partition))
+
+    def snapshot(self, topic: str, partition: int, seconds: float) -> None:
+        """The last snapshot was written then, seconds since 1970."""
+        self._set(metrics.SNAPSHOT, seconds, topic, str(partition))
+
+    def outbox(self, topic: str, partition: int, effects: int) -> None:
+        """So many effects still have something to send."""
+        self._set(metrics.OUTBOX, effects, topic, str(partition))
+
+    def ids(self, topic: str, partition: int, n: int, size: int) -> None:
+        """So many ids are remembered, in so many bytes."""
+        self._set(metrics.IDS, n, topic, str(partition))
+        self._set(metrics.IDS_BYTES, size, topic, str(partition))
+
+    def gap_filled(self, topic: str, n: int) -> None:
+        """So many records were skipped by the delivery and read all the same."""
+        self._add(metrics.GAP_FILLS, n, topic)
 
     def delta_gap(self, source: str) -> None:
         """A delta came whose predecessor never did."""

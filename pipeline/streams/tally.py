@@ -7,9 +7,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import Protocol
-
-import numpy.typing as npt
 
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
@@ -19,50 +16,11 @@ from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
 from pipeline.streams.outgoing import OUTCOMES, progress_value
 from pipeline.streams.patience import TROUBLE, persist
+from pipeline.streams.tally_metrics import TallyMetrics, Told
 
 log = logging.getLogger(__name__)
 _STUCK = 15.0  # seconds without progress after which the worker reads for itself
 _DRAIN_PATIENCE = 1.0
-
-
-class TallyMetrics(Protocol):
-    """What the tally tells Prometheus."""
-
-    def records(self, topic: str, outcome: str, n: int) -> None:
-        """Records that came to an outcome."""
-        ...
-
-    def misplaced(self, topic: str, n: int) -> None:
-        """Records in a partition that their key does not choose."""
-        ...
-
-    def lag(self, topic: str, partition: int, records: int) -> None:
-        """Offsets of a partition that are not settled yet."""
-        ...
-
-    def latency(self, stage: str, seconds: npt.ArrayLike) -> None:
-        """Time from the broker to here, a number a record."""
-        ...
-
-    def forget(self, topic: str, partitions: Collection[int]) -> None:
-        """These are shown by others now."""
-        ...
-
-    def dead_letter(self, reason: str, stage: str, n: int) -> None:
-        """Records that cannot be counted."""
-        ...
-
-    def watermark(self, topic: str, partition: int, seconds: float) -> None:
-        """Highest `occurred_at` of a partition, seconds since 1970."""
-        ...
-
-    def journal_conflict(self, topic: str, n: int) -> None:
-        """Times that somebody else had written to a journal of ours."""
-        ...
-
-    def recovery(self, topic: str, seconds: float) -> None:
-        """A partition was recovered in so many seconds."""
-        ...
 
 
 class Owned:
@@ -74,7 +32,7 @@ class Owned:
         self.lock = asyncio.Lock()
         self.ready = False
         self.untold: set[int] = set()  # days whose outcome counts changed since they were sent
-        self.conflicts = 0
+        self.told = Told()
         self._last = (-1, time.monotonic())
 
     def still_for(self, seconds: float) -> bool:
@@ -172,6 +130,7 @@ class Tally:
         for p, owned in list(self._owned.items()):
             if not owned.ready:
                 continue
+            owned.told.tell(self._metrics, self.topic, owned.partition)
             _, end = await owned.inputs.bounds()
             behind = max(0, end - 1 - owned.partition.state.applied)
             self._metrics.lag(self.topic, p, behind)
@@ -207,6 +166,7 @@ class Tally:
         state = owned.partition.state
         owned.untold.update(day for day, _ in state.outcomes)
         owned.ready = True
+        owned.told.snapshot = owned.partition.journal.snapshot_time / 1000
         seconds = time.monotonic() - started
         self._metrics.recovery(self.topic, seconds)
         log.info(
@@ -238,6 +198,7 @@ class Tally:
             log.warning("no snapshot this time", extra={"topic": self.topic, "error": str(error)})
             return
         if done:
+            owned.told.snapshot = time.time()
             seconds = round(time.monotonic() - started, 3)
             where = {"topic": self.topic, "partition": owned.partition.partition}
             log.info("wrote a snapshot", extra={**where, "seconds": seconds})
@@ -251,9 +212,6 @@ class Tally:
             self._metrics.dead_letter(reason, stage, n)
         self._metrics.misplaced(self.topic, decision.misplaced)
         self._metrics.watermark(self.topic, owned.partition.partition, effect.watermark / 1000)
-        conflicts = owned.partition.journal.counts.conflicts
-        self._metrics.journal_conflict(self.topic, conflicts - owned.conflicts)
-        owned.conflicts = conflicts
 
     async def _publish(self, owned: Owned) -> int:
         try:

@@ -103,3 +103,14 @@ async def test_a_journal_of_a_newer_version_is_refused(topic):
     journal = Journal(logs["journal"], logs["ids"], "journal/0", "reader")
     with pytest.raises(NewerFormat, match="upgrade"):
         await journal.catch_up()
+
+
+async def test_a_reader_knows_what_stands_behind_the_last_snapshot_and_how_old_that_is():
+    told = golden(f"v{VERSION}-responses")
+    log = again(told["journal"])
+    log.times = list(range(len(log.values)))
+    journal = Journal(log, again(told["ids"]), "journal/0", "reader")
+    await journal.catch_up()
+    effects = log.values[log.start + 1 :]
+    assert (journal.tail.records, journal.tail.size) == (len(effects), sum(map(len, effects)))
+    assert journal.snapshot_time == log.start

@@ -91,6 +91,11 @@ def full():
     made.store_up(up=True)
     made.journal_conflict("feedback.responses", 0)
     made.delta_gap("responses")
+    made.journal_tail("feedback.responses", 3, 7, 4096)
+    made.snapshot("feedback.responses", 3, 1.75e9)
+    made.outbox("feedback.responses", 3, 2)
+    made.ids("feedback.responses", 3, 1000, 60_000)
+    made.gap_filled("feedback.responses", 4)
     made.recovery("feedback.deltas", 1.5)
     made.worker_ready(ready=True)
     return made, made.exposition(list(board_of(*EVERYTHING).sums()))
@@ -185,7 +190,7 @@ def test_a_worker_that_owns_nothing_shows_no_scores_and_what_is_forgotten_goes()
     made.forget("feedback.responses", [3, 4])
     samples = shown(made.exposition())
     assert not [name for name in samples if "window" in name or "score" in name]
-    assert not samples["feedback_consumer_lag_records"] + samples["feedback_watermark_timestamp_seconds"]
+    assert not [rows for rows in samples.values() for labels, _ in rows if "partition" in labels]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=3, max_size=3))
