@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
-from pipeline.journal import decide, deltas_partition, outbox, segments, snapshot
+from pipeline.events.schemas import schema
+from pipeline.journal import deltas_partition, outbox, segments, snapshot
 from pipeline.journal.effect import Effect
 from pipeline.journal.state import State
 from tests.simulation.checks import recount
-from tests.simulation.world import World
+from tests.simulation.remembered import Remembered
+from tests.simulation.world import DECIDE, World
+
+SCHEMAS = {"responses": "SurveyResponse", "touchpoints": "TouchpointEvent"}
+REMEMBERED = {name: Remembered(decider, schema(SCHEMAS[name])) for name, decider in DECIDE.items()}
 
 
 def simulate(seed: int, control: Callable[[], Any] = contextlib.nullcontext) -> tuple[World, str]:
     """A world at its end, and what went wrong in it; nothing else may escape."""
-    world = World(seed)
+    world = World(seed, REMEMBERED if control is contextlib.nullcontext else DECIDE)
     with prepared(seed), control(), watched(world):
         try:
             world.run()
@@ -54,43 +59,13 @@ def watched(world: World) -> Iterator[None]:
         yield
 
 
-def memo(function: Callable[..., Any], key: Callable[..., Any]) -> Callable[..., Any]:
-    """A pure function that remembers: the same few records are decoded by every seed."""
-    known: dict[Any, Any] = {}
-
-    def remembering(*args: Any) -> Any:
-        found = known.get(name := key(*args))
-        if found is None:
-            found = known[name] = (function(*args), args)  # the arguments stay alive: a key may be their id
-        return found[0]
-
-    return remembering
-
-
-def _records(records: Any, schema: Any, *_: Any) -> Any:
-    return schema.schema_id, tuple(records.values), records.offsets.tobytes(), records.times.tobytes()
-
-
-def _first(thing: Any, *_: Any) -> Any:
-    return id(thing)
-
-
-REMEMBERED = {
-    "decode": memo(decide.decode, _records),
-    "check_responses": memo(decide.check_responses, _first),
-    "check_touchpoints": memo(decide.check_touchpoints, _first),
-    "_keys": memo(decide._keys, _first),
-    "partitions_of_texts": memo(decide.partitions_of_texts, lambda texts, n: (tuple(texts), n)),
-}
 SMALL = ((segments, "_ROWS", 4), (outbox, "_AT_ONCE", 3), (deltas_partition, "CELLS_AT_ONCE", 4))
 
 
 @contextlib.contextmanager
 def prepared(seed: int) -> Iterator[None]:
-    """Sizes so small that there are several of everything; what is decoded is remembered."""
+    """Sizes so small that there are several of everything."""
     with contextlib.ExitStack() as stack:
-        for name, function in REMEMBERED.items():
-            stack.enter_context(patch.object(decide, name, function))
         stack.enter_context(patch.object(snapshot, "_CHUNK", 700 if seed % 2 else 4 << 20))
         for module, name, size in SMALL:
             stack.enter_context(patch.object(module, name, size))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.journal.deltas_partition import DeltasPartition
 from pipeline.journal.effect import Effect
 from pipeline.journal.journal import Journal
 from pipeline.journal.log import OutOfRange, Unknown
-from pipeline.journal.partition import SourcePartition
+from pipeline.journal.partition import Decider, SourcePartition
 from pipeline.measures.cells import Series
 from pipeline.measures.instruments import SHIPPED
 from pipeline.measures.scoreboard import Scoreboard
@@ -38,7 +38,7 @@ SNAPSHOT_FLOOR = 2_500  # bytes
 WINDOWS = (Window("1h", 3600), Window("24h", 86_400))
 FAULTS = ("crashes", "pauses", "rebalances", "rebalances", "broker crashes", "checkpoints")
 TROUBLE = (Unknown, OutOfRange)
-DECIDE = {
+DECIDE: Mapping[str, Decider] = {
     "responses": DecideResponses("feedback.responses", SHIPPED, HORIZON, DELTAS),
     "touchpoints": DecideTouchpoints("feedback.touchpoints", HORIZON, DELTAS),
 }
@@ -101,7 +101,8 @@ class Source:
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, decide: Mapping[str, Decider] = DECIDE) -> None:
+        self._decide = decide
         self.rng = rng = random.Random(seed)
         self.trouble: float = rng.choice([0.3, 1, 2])
         self.often = rng.choice([0.0, 0.2, 0.5])  # how often there is a snapshot that is not due
@@ -282,7 +283,7 @@ class World:
             journal=journal,
             inputs=inputs,
             outputs=self.outputs,
-            decide=DECIDE[source.name],
+            decide=self._decide[source.name],
             snapshot_floor=SNAPSHOT_FLOOR,
         )
         self._parts.append(part)
