@@ -13,6 +13,8 @@ import faust
 import mode
 
 from pipeline.events.records import Records
+from pipeline.journal.journal import JournalBroken
+from pipeline.journal.pack import NewerFormat
 from pipeline.streams.batches import Raw, scheduler
 from pipeline.streams.safe_consumer import transport
 
@@ -21,6 +23,7 @@ _IN_FLIGHT = 12  # batches of one topic: one partition's wait for the journal ov
 _MAX_POLL_RECORDS = 32_768
 _FETCH_BYTES = 4 << 20
 BROKEN = 70  # exit code of a worker that must not go on
+BEYOND_REPAIR = (JournalBroken, NewerFormat)  # their texts say what somebody has to do
 
 
 class Crashed(Exception):
@@ -35,7 +38,11 @@ class Handler(Protocol):
         ...
 
     async def recover(self, partition: int) -> Any:
-        """This worker owns the partition now."""
+        """Bring a partition that is ours up to date, however long that takes."""
+        ...
+
+    def own(self, partitions: Collection[int]) -> None:
+        """These are ours now, and not ready before they are recovered."""
         ...
 
     def forget(self, partitions: Collection[int]) -> None:
@@ -71,8 +78,11 @@ class AppOptions:
     credentials: Any = None
 
 
-def build(options: AppOptions, handlers: Mapping[str, Handler]) -> faust.App:
-    """An app that reads the topics of `handlers`, none of which Faust decodes, declares or keeps a table of."""
+def build(options: AppOptions, handlers: Mapping[str, Handler], on_assigned: Callable[[], None]) -> faust.App:
+    """An app that reads the topics of `handlers`, none of which Faust decodes, declares or keeps a table of.
+
+    `on_assigned` is called when the group has said what is ours, also if that is nothing.
+    """
     app = faust.App(
         options.group,
         broker=";".join(f"kafka://{address}" for address in options.bootstrap.split(",")),
@@ -102,7 +112,7 @@ def build(options: AppOptions, handlers: Mapping[str, Handler]) -> faust.App:
     app.transport = transport(app, handlers)
     for topic, handler in handlers.items():
         _agent(app, topic, handler, options.partitions)
-    _follow_assignment(app, handlers)
+    _follow_assignment(app, handlers, on_assigned)
     return app
 
 
@@ -121,12 +131,17 @@ def _agent(app: faust.App, topic: str, handler: Handler, partitions: int) -> Non
 
 
 async def _handle(handler: Handler, event: Any, slots: asyncio.Semaphore) -> None:
-    await _or_die("a batch", handler.on_batch, event.message.partition, event.value)
+    tp = event.message.tp
+    await _or_die(
+        f"a batch of {tp.topic}/{tp.partition}", handler.on_batch, event.message.partition, event.value
+    )
     event.ack()
     slots.release()
 
 
-def _follow_assignment(app: faust.App, handlers: Mapping[str, Handler]) -> None:
+def _follow_assignment(
+    app: faust.App, handlers: Mapping[str, Handler], on_assigned: Callable[[], None]
+) -> None:
     tasks: set[asyncio.Task[None]] = set()
 
     async def assigned(_: Any, *args: Any, **__: Any) -> None:
@@ -135,10 +150,13 @@ def _follow_assignment(app: faust.App, handlers: Mapping[str, Handler]) -> None:
         for topic, handler in handlers.items():
             now = {tp.partition for tp in assigned if tp.topic == topic}
             handler.forget(set(handler.partitions) - now)
+            handler.own(now)
             for partition in sorted(now):
-                task = asyncio.create_task(_or_die("recovery", handler.recover, partition))
+                what = f"recovery of {topic}/{partition}"
+                task = asyncio.create_task(_or_die(what, handler.recover, partition))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
+        on_assigned()
         log.info("assigned", extra={"partitions": sorted(f"{tp.topic}/{tp.partition}" for tp in assigned)})
 
     app.on_partitions_assigned.connect(assigned, weak=False)  # type: ignore[arg-type]  # wants a keyword it never gives
@@ -150,7 +168,11 @@ async def _or_die(what: str, call: Callable[..., Awaitable[Any]], *args: Any) ->
         await call(*args)
     except asyncio.CancelledError:
         raise
+    except BEYOND_REPAIR as error:
+        log.critical("the worker cannot go on", extra={"what": what, "reason": str(error)})
     except Exception:
         log.critical("the worker cannot go on", extra={"what": what}, exc_info=True)
-        logging.shutdown()
-        os._exit(BROKEN)
+    else:
+        return
+    logging.shutdown()
+    os._exit(BROKEN)

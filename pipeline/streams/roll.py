@@ -114,6 +114,11 @@ class Roll:
         """Numbers of the owned partitions."""
         return sorted(self._owned)
 
+    def own(self, partitions: Collection[int]) -> None:
+        """These are ours now."""
+        for p in partitions:
+            self._own(p)
+
     def forget(self, partitions: Collection[int]) -> None:
         """Others own these now. What is under way goes on and does no harm: what is published is absolute."""
         for p in partitions:

@@ -84,6 +84,11 @@ class Tally:
         """Numbers of the owned partitions."""
         return sorted(self._owned)
 
+    def own(self, partitions: Collection[int]) -> None:
+        """These are ours now."""
+        for p in partitions:
+            self._own(p)
+
     def forget(self, partitions: Collection[int]) -> None:
         """Others own these now. Work in flight goes on and does no harm: the journal decides."""
         for p in partitions:

@@ -81,9 +81,8 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Everything that this worker owns has been recovered."""
+        """The group has said what this worker owns, and all of that has been recovered."""
         handlers: list[Tally | Roll] = [*self.tallies.values(), *([self.roll] if self.roll else [])]
-        self._assigned |= any(handler.partitions for handler in handlers)
         return self._assigned and all(handler.ready for handler in handlers)
 
     async def run(self, *, drain: bool = False) -> int:
@@ -162,12 +161,15 @@ class Worker:
         handlers: dict[str, faust_app.Handler] = dict(self.tallies)
         if self.roll:
             handlers[self.topics.deltas] = self.roll
-        app = faust_app.build(options, handlers)
+        app = faust_app.build(options, handlers, self._was_assigned)
         await app.start()
         try:
             yield app
         finally:
             await asyncio.wait_for(app.stop(), _STOP_SECONDS)
+
+    def _was_assigned(self) -> None:
+        self._assigned = True
 
     async def _watch(self, app: Any) -> None:
         """A crashed Faust app would stay alive and do nothing."""
@@ -265,4 +267,8 @@ async def _either(work: asyncio.Event, stop: asyncio.Event, seconds: float) -> N
 
 async def work(settings: Settings, keeper: Keeper, parts: Collection[str], *, drain: bool = False) -> int:
     """Build a worker and run it; the exit code."""
-    return await Worker(settings, keeper, parts).run(drain=drain)
+    try:
+        return await Worker(settings, keeper, parts).run(drain=drain)
+    except faust_app.BEYOND_REPAIR as error:
+        log.critical("the worker cannot go on", extra={"reason": str(error)})
+        return faust_app.BROKEN
