@@ -17,7 +17,7 @@ from pipeline.errors import FeedbackError
 COMMANDS = {
     "Start": ("demo", "setup", "worker", "gateway", "store"),
     "Send": ("emit", "replay"),
-    "Look": ("report", "query", "verify", "trace"),
+    "Look": ("report", "query", "verify", "rebuild", "trace"),
     "About": ("check-config", "version"),
 }
 # Modules that another extra than [worker] brings.

@@ -15,8 +15,9 @@ from pipeline.stores.door.access import WRITER, read_token
 if TYPE_CHECKING:
     from pipeline.config import Settings
 
-# Of batches: rows must be stored when the insert returns, and not wait in a buffer of the server.
-_WRITING = {"async_insert": 0, "wait_end_of_query": 1}
+# Of batches: rows must be stored when the insert returns, and not wait in a buffer of the server. Tables are parted by
+# months: a batch of replayed history may reach over more of them than the server lets by (100), for ever refused.
+_WRITING = {"async_insert": 0, "wait_end_of_query": 1, "max_partitions_per_insert_block": 0}
 UNKNOWN_DATABASE = 81
 
 

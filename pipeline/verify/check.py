@@ -5,41 +5,24 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
-from pipeline.errors import FeedbackError
 from pipeline.verify import told
 from pipeline.verify.clocks import CLOCKS, RESOLUTION
 from pipeline.verify.ledger import CELL
 from pipeline.verify.raw import KINDS, Kind, RawTable
 from pipeline.verify.recount import SUMS, Recount
 from pipeline.verify.result import MOST_DETAILS, Result, detail
+from pipeline.verify.stages import Pace, await_archive, roll_is_behind
 from pipeline.verify.suspects import Key, Suspect, Suspects
 from pipeline.verify.told import Names, Outcomes, Place
 from pipeline.verify.versions import DEAD_LETTER
 
-TALLY, ARCHIVE = "tally", "archive"
 _ALWAYS = 1 << 40  # minutes
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How patiently differences are looked at again.
-
-    Attributes:
-        pause: seconds between two looks.
-        still: a difference counts when both of its sides have stood still for so many seconds.
-        most: after so many seconds what still moves is left open, and said to be.
-    """
-
-    pause: float = 2.0
-    still: float = 10.0
-    most: float = 120.0
 
 
 class Bar(Protocol):
@@ -84,11 +67,7 @@ class Verification:
         """How many offsets there are to recount."""
         now = told.outcomes(self._client, self._recounts)
         for topic, recount in self._recounts.items():
-            days: dict[int, int] = {}
-            for t, p, day, _ in now.counts:
-                if t == topic:
-                    days[p] = min(day, days.get(p, day))
-            recount.begin(days)
+            recount.begin(told.first_days(now, topic))
         return sum(
             max(0, last - self._recounts[t].position.get(p, -1)) for (t, p), last in now.applied.items()
         )
@@ -108,12 +87,7 @@ class Verification:
             started = started or at  # the first recount may take long
             late = at - started > self._pace.most
             if late and (behind := suspects.waits_for_the_roll(at)):
-                topic, partition = behind[0]
-                msg = (
-                    f"{topic}/{partition} is counted, but some of its cells are not published yet: is a worker with "
-                    "its roll running? Then try again"
-                )
-                raise FeedbackError(msg)
+                raise roll_is_behind(behind[0])
             if late or len(differences) == len(suspects.found):
                 return self._result(differences, len(suspects.found))
             bar.say(f"looking again at {len(suspects.found)}")
@@ -122,29 +96,12 @@ class Verification:
     def _recounted(self, bar: Bar) -> Outcomes:
         """Recount up to where the tally is, once the archive is there, too."""
         now = told.outcomes(self._client, self._recounts)
-        self._await_archive(now.applied)
+        await_archive(self._client, now.applied, self._pace)
         for topic, recount in self._recounts.items():
             to = {p: last for (t, p), last in now.applied.items() if t == topic}
             recount.advance(to, bar.advance)
         self._dead = {place: told.dead_letters(self._client, place, to) for place, to in now.applied.items()}
         return now
-
-    def _await_archive(self, applied: Mapping[Place, int]) -> None:
-        deadline = time.monotonic() + self._pace.most
-        while True:
-            stored = told.progress(self._client, ARCHIVE)
-            behind = [place for place, last in applied.items() if stored.get(place, -1) < last]
-            if not behind:
-                return
-            if time.monotonic() > deadline:
-                topic, partition = behind[0]
-                last = stored.get((topic, partition), -1)
-                msg = (
-                    f"the archive has stored {topic}/{partition} up to offset {last}, but the tally has counted up to "
-                    f"{applied[topic, partition]}: is a worker with its archive running? Then try again"
-                )
-                raise FeedbackError(msg)
-            time.sleep(min(0.5, self._pace.pause))
 
     def _outcome_differences(self, now: Outcomes) -> dict[Key, tuple[int, int]]:
         counts: Counter[tuple[str, int, int, str]] = Counter()

@@ -16,6 +16,7 @@ from pipeline.verify.told import Names
 
 SPAN = 400_000  # offsets read at once: some forty bytes each
 DAY_MS = 86_400_000
+ASIDE = 1000  # a source topic that `feedback reset` put aside has this and more added to its partitions
 _SEGMENT = "if(ifNull(segment, '') = '', 'none', assumeNotNull(segment))"
 # A leaf travels as a hash of its names, so that columns are numbers. `cells` is hashed alike, see told.py.
 _LEAF = {
@@ -40,6 +41,15 @@ class Beginning:
     offset: int
     time: int
 
+    def late(self, told: int | None, oldest: int) -> bool:
+        """Whether rows before it were dropped.
+
+        Args:
+            told: first day, since 1970, of which the store tells outcomes of the partition; None if of none.
+            oldest: kafka_time before which the retention drops rows, milliseconds since 1970.
+        """
+        return told is not None and told * DAY_MS < oldest - DAY_MS and self.offset > 0
+
 
 class RawTable:
     """The raw rows of one input.
@@ -56,11 +66,12 @@ class RawTable:
         self._metrics: dict[str, Any] = {"names": list(metrics), "metrics": list(metrics.values())}
 
     def beginnings(self) -> dict[int, Beginning]:
-        """Of each partition the first row that is held."""
+        """Of each partition the first row that is held; without topics that were put aside."""
         rows = frame(
             self._client,
             "SELECT toInt64(kafka_partition) AS p, min(kafka_offset) AS first, "  # noqa: S608 - a table of ours
-            f"toUnixTimestamp64Milli(argMin(kafka_time, kafka_offset)) AS time FROM {self.kind} GROUP BY p",
+            f"toUnixTimestamp64Milli(argMin(kafka_time, kafka_offset)) AS time FROM {self.kind} "
+            f"WHERE p < {ASIDE} GROUP BY p",
         )
         return {p: Beginning(first, time) for p, first, time in rows.iter_rows()}
 

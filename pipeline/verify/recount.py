@@ -77,7 +77,7 @@ class Recount:
                 before what the retention keeps.
         """
         for partition, first in self._table.beginnings().items():
-            dropped = told.get(partition, 0) * 24 * HOUR_MS < self._oldest - 24 * HOUR_MS and first.offset > 0
+            dropped = first.late(told.get(partition), self._oldest)
             cold = first.time + HOUR_MS if dropped else NEVER
             self._open(partition, first.offset - 1, cold)
             if dropped:

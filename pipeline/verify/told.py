@@ -53,6 +53,15 @@ def outcomes(client: Client, topics: Collection[str]) -> Outcomes:
     return Outcomes(counts, {(t, p): v for t, p, v in applied.iter_rows()})
 
 
+def first_days(outcomes: Outcomes, topic: str) -> dict[int, int]:
+    """Partition -> the first day, since 1970, of which outcomes are told."""
+    days: dict[int, int] = {}
+    for t, p, day, _ in outcomes.counts:
+        if t == topic:
+            days[p] = min(day, days.get(p, day))
+    return days
+
+
 def progress(client: Client, stage: str) -> dict[Place, int]:
     """How far a stage has come: the last source offset that is done."""
     rows = frame(

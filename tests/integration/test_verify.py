@@ -19,12 +19,14 @@ from pipeline.errors import FeedbackError
 from pipeline.events import wire
 from pipeline.events.partition import partition_of
 from pipeline.events.schemas import schema
+from pipeline.rebuild.run import EVERYTHING, rebuild
 from pipeline.stores.client import connect
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
-from pipeline.verify.check import Pace, verify
+from pipeline.verify.check import verify
+from pipeline.verify.stages import Pace
 from pipeline.verify.trace import trace
-from tests.support.recount import read_topic, recount_responses
+from tests.support.recount import full_recount_of_responses, read_topic, recount_responses
 from tests.support.stores import set_up
 from tests.support.traffic import Traffic, produce
 
@@ -217,6 +219,49 @@ async def test_nothing_differs_while_the_stream_moves(there, tmp_path, seed):
     found = await asyncio.to_thread(checked, configured)
     assert (found.differences, found.checked["still_moving"], found.checked["looks"]) == (0, 0, 1)
     assert found.checked["raw_rows"] + found.checked["dead_letters"] == 20_000
+
+
+@pytest.mark.slow
+async def test_rebuild_is_right_while_the_stream_moves(there, tmp_path, seed):
+    """Late records join the numbers once, whatever is counted meanwhile; live cells stay what they were."""
+    configured, environment = there
+    topics, log = Topics(configured.kafka.prefix), tmp_path / "worker.log"
+    with worker(environment, log):
+        sending = asyncio.create_task(
+            produce(configured.kafka.bootstrap, topics.responses, Traffic(seed), 8_000, 1_000)
+        )
+        await asyncio.sleep(4)
+        while not sending.done():
+            done = await asyncio.to_thread(rebuilt, configured, Pace(pause=0.5, still=3.0, most=6.0))
+            assert done.differences == 0
+        await sending
+    await touchpoints(configured.kafka.bootstrap, topics.touchpoints, seed, 2_000)
+    with worker(environment, log, "--drain") as process:
+        assert await asyncio.to_thread(process.wait, 60) == 0, log.read_text()[-4000:]
+    done = await feedback(environment, "rebuild", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["checked"]["changed"] > 0
+    done = await feedback(environment, "rebuild")
+    assert "nothing to rebuild" in done.stdout, done.stdout + done.stderr
+    assert (await asyncio.to_thread(checked, configured)).differences == 0
+    seen = await asyncio.to_thread(_surveys, configured)
+    assert seen == await full_recount_of_responses(configured.kafka.bootstrap, topics.responses)
+
+
+def rebuilt(configured, pace):
+    metrics = {name: one.metric for name, one in configured.catalogue().items()}
+    with connect(configured, write=True) as client:
+        prefix, keep = configured.kafka.prefix, 400 * 86_400
+        return rebuild(client, prefix, metrics, keep, EVERYTHING, lambda _: nullcontext(Silent()), pace)
+
+
+def _surveys(configured):
+    with connect(configured, write=False) as client:
+        rows = client.query(
+            "SELECT metric, instrument, touchpoint, channel, segment, intDiv(toUnixTimestamp(bucket), 60), bin, "
+            "sum(n) AS n FROM cells FINAL WHERE metric IN ('nps', 'csat', 'ces') GROUP BY ALL HAVING n != 0"
+        ).result_rows
+    return Counter({tuple(row[:7]): row[7] for row in rows})
 
 
 @pytest.mark.slow

@@ -166,6 +166,20 @@ async def recount_responses(bootstrap: str, topic: str, horizon: int = 7 * _DAY_
     return result
 
 
+async def full_recount_of_responses(bootstrap: str, topic: str) -> Counter[Cell]:
+    """Cells once every record counts, late ones too: the newest version of each id, of equal ones the first."""
+    best: dict[str, tuple[tuple[int, bool], Cell]] = {}
+    rows = [(t, p, o, v) for p, part in (await read_topic(bootstrap, topic)).items() for o, t, v in part]
+    for kafka_time, _, _, value in sorted(rows, key=lambda row: row[:3]):
+        record = decode(value, "survey_response.avsc", RESPONSE)
+        if wanted(record, kafka_time):
+            assert record is not None
+            version, identity = (record["revision"], record["retracted"]), record["response_id"]
+            if identity not in best or version > best[identity][0]:
+                best[identity] = (version, cell_of(record, ms(record["occurred_at"])))
+    return Counter(cell for (_, retracted), cell in best.values() if not retracted)
+
+
 async def published_cells(bootstrap: str, topic: str) -> Counter[Cell]:
     """What readers of the topic `cells` see: the highest version of each (cell, part), parts added up."""
     parsed = _schema("cell.avsc")

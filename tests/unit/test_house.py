@@ -31,6 +31,7 @@ FLOORS = {
     "stores": {"events", "measures", "config", "errors"},
     "streams": {*PURE, "stores", "config", "errors", "logs"},
     "verify": {"errors"},  # it recounts: what it shared with the worker it could not find wrong
+    "rebuild": {"measures", "stores", "verify", "errors"},
     "client": {"events", "errors"},
     "config": {"measures", "errors"},
     "errors": set(),
@@ -140,7 +141,7 @@ def known_floors() -> frozenset[str]:
 def test_nothing_below_knows_the_top():
     """The command line, the embedded parts, the page and the samples are imported by their own kind only."""
     top = {"cli", "embedded", "page", "gateway", "sample", "replay"}
-    below = files_of("stores", "streams", "verify", "client", "config", *PURE)
+    below = files_of("stores", "streams", "verify", "rebuild", "client", "config", *PURE)
     wrong = [
         f"{where(path, line)} imports {name}"
         for path in below

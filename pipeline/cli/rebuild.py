@@ -1,0 +1,98 @@
+"""`feedback rebuild`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, progress
+
+if TYPE_CHECKING:
+    from pipeline.rebuild.stored import Span
+    from pipeline.verify.result import Result
+
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+
+
+def run(
+    config: ConfigOption = None,
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=_TIMES, help="Default: the first record. UTC.")
+    ] = None,
+    stop: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=_TIMES, help="Not included. Default: the last record. UTC."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count what live counting left out: late records, history, a changed mapping of instruments.
+
+    Everything in the raw tables is recounted by id; what live cells lack (or have too much) becomes cells of origin
+    'rebuild', which all views add. Live cells stay as they are. Run it as often as you like, also while the stream
+    moves: a second run changes nothing.
+    """
+    wanted = _wanted(first, stop)
+    result = _rebuilt(config, wanted)
+    if as_json:
+        json.dump(result.as_json(), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        _print(result)
+    if result.differences:
+        raise typer.Exit(1)
+
+
+def _wanted(first: datetime | None, stop: datetime | None) -> Span:
+    from pipeline.rebuild.run import EVERYTHING
+    from pipeline.rebuild.stored import Span
+
+    wanted = Span(
+        EVERYTHING.first if first is None else _minute(first),
+        EVERYTHING.stop if stop is None else _minute(stop),
+    )
+    if wanted.first >= wanted.stop:
+        fail("--from must be before --to, by at least a minute")
+    return wanted
+
+
+def _minute(at: datetime) -> int:
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return int(aware.timestamp()) // 60
+
+
+def _rebuilt(config: object, wanted: Span) -> Result:
+    from pipeline.embedded.store import open_store
+    from pipeline.rebuild.run import rebuild
+    from pipeline.stores.client import connect
+
+    settings = load_settings(config)  # type: ignore[arg-type]  # a Path or None, by typer
+    metrics = {name: one.metric for name, one in settings.catalogue().items()}
+    with open_store(settings), connect(settings, write=True, timeout=600.0) as client:
+        return rebuild(
+            client,
+            settings.kafka.prefix,
+            metrics,
+            settings.raw_retention,
+            wanted,
+            lambda spans: progress("recounting", total=spans or None),
+        )
+
+
+def _print(result: Result) -> None:
+    checked = result.checked
+    since = f" from {checked['from']}" if checked["from"] else ""
+    until = f" to {checked['to']}" if checked["to"] else ""
+    if checked["not_covered"]:
+        console.print(f"not covered: {', '.join(checked['not_covered'])}")
+    if checked["still_moving"]:
+        console.print(f"{checked['still_moving']} minutes moved all the time: run it again to rebuild these")
+    if checked["changed"]:
+        typer.echo(f"rebuilt {checked['changed']:,} cells{since}{until}")
+    else:
+        typer.echo(f"nothing to rebuild{since}{until}: all cells are as a recount gives them")
+    if result.differences:
+        typer.echo(f"{result.differences:,} cells are not as they were written: is another rebuild running?")

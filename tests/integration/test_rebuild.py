@@ -1,0 +1,320 @@
+"""`rebuild` over a real store: any raw rows, whatever live counting made of them, against a plain recount."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from contextlib import nullcontext
+
+import polars as pl
+import pytest
+
+from pipeline.errors import FeedbackError
+from pipeline.measures.bins import bin_of
+from pipeline.rebuild.run import EVERYTHING, rebuild
+from pipeline.rebuild.stored import Span
+from pipeline.stores.client import connect
+from pipeline.stores.sink import Sink
+from pipeline.verify.stages import Pace
+from tests.support.stores import set_up
+
+MINUTE, DAY = 60_000, 86_400_000
+QUICK = Pace(pause=0.05, still=0.1, most=2.0)
+DIMENSIONS = ("metric", "instrument", "touchpoint", "channel", "segment", "minute", "bin")
+ACTIONS = ["case_opened", "case_replied", "case_resolved", "case_contacted", "visited"]
+YEAR = 365 * DAY
+
+
+class Silent:
+    def advance(self, count=1):
+        pass
+
+    def say(self, text):
+        pass
+
+
+@pytest.fixture
+def there(settings, store):
+    configured = settings()
+    set_up(configured)
+    with connect(configured, write=True) as client:
+        yield configured, client
+
+
+def rebuilt(configured, client, wanted=EVERYTHING, **other):
+    metrics = {name: one.metric for name, one in configured.catalogue().items()} | other
+    return rebuild(
+        client,
+        configured.kafka.prefix,
+        metrics,
+        400 * DAY / 1000,
+        wanted,
+        lambda _: nullcontext(Silent()),
+        QUICK,
+    )
+
+
+def responses(rng, n, now, partitions=(0, 1)):
+    """Rows with many versions an id, also in two partitions and in one that was put aside."""
+    return [
+        {
+            "response_id": f"r{rng.randrange(n // 3)}",
+            "occurred_at": now - rng.choice([rng.randrange(3 * MINUTE), rng.randrange(3 * YEAR)]),
+            "source": "test",
+            "instrument": rng.choice(["csat_1_5", "ces_1_5"]),
+            "score": rng.randint(1, 5),
+            "touchpoint": rng.choice(["pay", "order"]),
+            "channel": "web",
+            "segment": rng.choice([None, "", "new"]),
+            "revision": rng.randrange(3),
+            "retracted": rng.random() < 0.2,
+            "kafka_partition": rng.choice(partitions),
+            "kafka_offset": k,
+            "kafka_time": now + rng.randrange(50),
+        }
+        for k in range(n)
+    ]
+
+
+def touchpoints(rng, n, now, partitions=(0, 1)):
+    return [
+        {
+            "event_id": f"e{rng.randrange(n * 3)}",
+            "occurred_at": now - rng.randrange(3 * DAY) // MINUTE * MINUTE // rng.choice([1, 7]),
+            "source": "test",
+            "touchpoint": rng.choice(["pay", "order"]),
+            "channel": "web",
+            "action": rng.choice(ACTIONS),
+            "case_id": rng.choice([None, "", *(f"c{k}" for k in range(n // 8))]),
+            "segment": rng.choice([None, "", "new"]),
+            "priority": None,
+            "kafka_partition": rng.choice(partitions),
+            "kafka_offset": k,
+            "kafka_time": now + rng.randrange(50),
+        }
+        for k in range(n)
+    ]
+
+
+def place(row):
+    return (row["kafka_time"], row["kafka_partition"], row["kafka_offset"])
+
+
+def dimensions(row):
+    return row["touchpoint"], row["channel"], row["segment"] or "none"
+
+
+def newest(rows, identity):
+    """Of each id the highest version, of equal ones the first."""
+    best = {}
+    for row in sorted(rows, key=place):
+        version = (row.get("revision", 0), row.get("retracted", False))
+        if row[identity] not in best or version > best[row[identity]][0]:
+            best[row[identity]] = (version, row)
+    return [row for _, row in best.values()]
+
+
+def recount(answers, events):
+    """Cell -> (n, total in thousandths)."""
+    counts, totals = Counter(), Counter()
+
+    def count(cell, total):
+        counts[cell] += 1
+        totals[cell] += total
+
+    for row in newest(answers, "response_id"):
+        if not row["retracted"]:
+            name = row["instrument"]
+            cell = (name[:4].rstrip("_"), name, *dimensions(row), row["occurred_at"] // MINUTE, row["score"])
+            count(cell, row["score"] * 1000)
+    cases = defaultdict(list)
+    for row in newest(events, "event_id"):
+        count(("touchpoints", row["action"], *dimensions(row), row["occurred_at"] // MINUTE, 0), 0)
+        if row["case_id"]:
+            cases[row["case_id"]].append(row)
+    for case in cases.values():
+        for cell, total in clocks(case):
+            count(cell, total)
+    return {cell: (n, totals[cell]) for cell, n in counts.items()}
+
+
+def clocks(case):
+    def order(row):
+        segment = row["segment"]
+        return (row["occurred_at"], row["touchpoint"], row["channel"], segment is None, segment or "")
+
+    opened = min((row for row in case if row["action"] == "case_opened"), key=order, default=None)
+    if opened is None:
+        return
+    for clock, action, which in (
+        ("first_reply", "case_replied", min),
+        ("first_resolution", "case_resolved", min),
+        ("full_resolution", "case_resolved", max),
+    ):
+        ends = [
+            r["occurred_at"]
+            for r in case
+            if r["action"] == action and r["occurred_at"] >= opened["occurred_at"]
+        ]
+        if ends:
+            end = which(ends)
+            took = end - opened["occurred_at"]
+            yield ("resolution", clock, *dimensions(opened), end // MINUTE, bin_of(took)), took
+
+
+def store_rows(client, prefix, answers, events, told=None):
+    """Raw rows, and that they are archived and counted up to the last one (or up to `told`)."""
+    sink = Sink(client)
+    for table, rows in (("responses", answers), ("touchpoints", events)):
+        if rows:
+            frame = pl.DataFrame(rows, infer_schema_length=None)
+            sink.insert(table, frame.cast({"kafka_partition": pl.Int32}))
+        last = defaultdict(lambda: -1)
+        for row in rows:
+            last[row["kafka_partition"]] = max(last[row["kafka_partition"]], row["kafka_offset"])
+        say(
+            client, f"{prefix}.{table}", {p: o if told is None else told for p, o in last.items() if p < 1000}
+        )
+
+
+def say(client, topic, positions):
+    for p, offset in positions.items():
+        where = {"t": topic, "p": p, "o": offset}
+        client.command(
+            "INSERT INTO outcome_counts SELECT {t:String}, {p:Int32}, today(), 'counted', {o:Int64} + 1, {o:Int64}",
+            parameters=where,
+        )
+        client.command(
+            "INSERT INTO progress SELECT 'archive', {t:String}, {p:Int32}, {o:Int64}, now64(3)",
+            parameters=where,
+        )
+
+
+def live(client, cells, version=1):
+    """Live cells, each in two parts."""
+    rows = [
+        (*cell[:5], cell[5] * MINUTE, cell[6], "live", part, n, total / 1000, version)
+        for cell, (count, whole) in cells.items()
+        for part, n, total in ((0, count - 1, whole - 500), (7, 1, 500))
+    ]
+    names = (*DIMENSIONS[:5], "bucket", "bin", "origin", "part", "n", "total", "version")
+    if rows:
+        Sink(client).insert("cells", pl.DataFrame(rows, schema=names, orient="row"))
+
+
+def seen(client, condition="1"):
+    """What readers of cells see: all origins and parts."""
+    rows = client.query(
+        "SELECT metric, instrument, touchpoint, channel, segment, intDiv(toUnixTimestamp(bucket), 60), bin, sum(n), "
+        f"round(sum(total) * 1000) FROM cells FINAL WHERE {condition} GROUP BY ALL"
+    ).result_rows
+    return {tuple(row[:7]): (row[7], round(row[8])) for row in rows if row[7] or row[8]}
+
+
+def test_recount_minus_live_and_a_second_rebuild_changes_nothing(there, seed):
+    configured, client = there
+    rng, now = random.Random(seed), 1_790_000_000_000
+    answers, events = responses(rng, 900, now, (0, 1, 1001)), touchpoints(rng, 600, now, (0, 1, 2001))
+    store_rows(client, configured.kafka.prefix, answers, events)
+    wanted = recount(answers, events)
+    some = {cell: both for cell, both in wanted.items() if rng.random() < 0.6}
+    wrong = {(*cell[:5], cell[5] - 40_000, cell[6]): both for cell, both in list(some.items())[:50]}
+    strange = {("fcr", "", "pay", "web", "none", 29_000_000, 1): (5, 5000)}
+    live(client, {**some, **wrong, **strange})
+    before = seen(client)
+    found = rebuilt(configured, client)
+    assert (found.differences, found.checked["still_moving"]) == (0, 0)
+    assert found.checked["not_covered"] == ["fcr/"]
+    assert found.checked["changed"] == len(wanted) - len(some) + len(wrong)
+    assert seen(client) == {**wanted, **strange}
+    assert seen(client, "origin = 'live'") == before
+    again = rebuilt(configured, client)
+    assert (again.differences, again.checked["changed"], list(again.details)) == (0, 0, [])
+
+
+def test_what_is_no_longer_needed_goes(there):
+    configured, client = there
+    rng, now = random.Random(5), 1_790_000_000_000
+    answers = responses(rng, 60, now)
+    store_rows(client, configured.kafka.prefix, answers, [])
+    rebuilt(configured, client)
+    wanted = recount(answers, [])
+    assert seen(client) == wanted
+    live(client, wanted)  # live counting has them now
+    assert {cell: n for cell, (n, _) in seen(client).items()} == {c: 2 * n for c, (n, _) in wanted.items()}
+    assert rebuilt(configured, client).checked["changed"] == len(wanted)
+    assert seen(client) == wanted
+    assert seen(client, "origin = 'rebuild'") == {}
+
+
+def test_only_the_span_that_is_asked_for(there):
+    configured, client = there
+    rng, now = random.Random(6), 1_790_000_000_000
+    answers, events = responses(rng, 300, now), touchpoints(rng, 200, now)
+    store_rows(client, configured.kafka.prefix, answers, events)
+    minute = (now - DAY) // MINUTE
+    wanted = {
+        cell: both for cell, both in recount(answers, events).items() if minute <= cell[5] < minute + 900
+    }
+    found = rebuilt(configured, client, Span(minute, minute + 900))
+    assert seen(client) == wanted
+    assert found.checked["changed"] == len(wanted) > 0
+    assert rebuilt(configured, client).checked["changed"] > 0
+    assert seen(client) == recount(answers, events)
+
+
+def test_rows_that_are_not_counted_yet_wait_for_live_counting(there):
+    configured, client = there
+    rng, now = random.Random(7), 1_790_000_000_000
+    answers = responses(rng, 300, now)
+    store_rows(client, configured.kafka.prefix, answers, [], told=99)
+    assert rebuilt(configured, client).differences == 0
+    assert seen(client) == recount([row for row in answers if row["kafka_offset"] <= 99], [])
+
+
+def test_a_changed_mapping_moves_the_counts(there):
+    configured, client = there
+    answers = responses(random.Random(8), 60, 1_790_000_000_000)
+    store_rows(client, configured.kafka.prefix, answers, [])
+    live(client, recount(answers, []))
+    client.command(
+        "INSERT INTO instruments SELECT * REPLACE('net_1_5' AS metric, now64(3) AS written) FROM instruments FINAL "
+        "WHERE name = 'csat_1_5'"
+    )
+    with pytest.raises(FeedbackError, match=r"csat_1_5.*feedback setup"):
+        rebuilt(configured, client)
+    assert rebuilt(configured, client, csat_1_5="net_1_5").checked["changed"] > 0
+    wanted = recount(answers, [])
+    assert seen(client) == {
+        ("net_1_5" if c[0] == "csat" else c[0], *c[1:]): both for c, both in wanted.items()
+    }
+
+
+def test_cells_whose_raw_rows_were_dropped_stay(there):
+    configured, client = there
+    now = 1_790_000_000_000
+    answers = [
+        row | {"kafka_offset": row["kafka_offset"] + 1000} for row in responses(random.Random(9), 90, now)
+    ]
+    store_rows(client, configured.kafka.prefix, answers, [])
+    client.command(
+        "INSERT INTO outcome_counts SELECT topic, partition, today() - 500, outcome, 1, version FROM outcome_counts"
+    )
+    old = {("csat", "csat_1_5", "pay", "web", "none", (now - YEAR) // MINUTE, 4): (3, 12_000)}
+    live(client, old)
+    found = rebuilt(configured, client)
+    begins = now // MINUTE + 61
+    assert seen(client) == {**old, **{c: n for c, n in recount(answers, []).items() if c[5] >= begins}}
+    assert found.checked["from"] is not None
+
+
+def test_the_roll_must_have_published_what_it_is_owed(there):
+    configured, client = there
+    store_rows(client, configured.kafka.prefix, responses(random.Random(3), 30, 1_790_000_000_000), [])
+    topic = f"{configured.kafka.prefix}.responses"
+    client.command(f"INSERT INTO progress SELECT 'deltas/0', '{topic}', 0, 9, now64(3)")
+    with pytest.raises(FeedbackError, match="is a worker with its roll running"):
+        rebuilt(configured, client)
+    assert seen(client) == {}
+    client.command(f"INSERT INTO progress SELECT 'roll/0', '{topic}', 0, 9, now64(3)")
+    assert rebuilt(configured, client).checked["changed"] > 0
