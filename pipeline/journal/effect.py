@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def pack_effect(effect: Effect) -> bytes:
         "deltas": [[q, number, cells.series] for q, (number, cells) in effect.deltas.items()],
         "messages": list(map(row_of, effect.messages)),
     }
-    columns = {f.name: narrow(getattr(effect.ids, f.name)) for f in fields(Ids)}
+    columns = {name: narrow(getattr(effect.ids, name)) for name in Ids.__slots__}
     for q, (_, cells) in effect.deltas.items():
         columns |= columns_of(cells, str(q))
     return pack(head, columns)
@@ -89,7 +89,7 @@ def unpack_effect(value: bytes) -> Effect:
 
 def effect_of(head: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]) -> Effect:
     """A record of the kind "effect", unpacked."""
-    wide = {f.name: widened(columns[f.name], f.name) for f in fields(Ids)}
+    wide = {name: widened(columns[name], name) for name in Ids.__slots__}
     return Effect(
         sequence=head["sequence"],
         last=head["last"],
@@ -110,12 +110,13 @@ def narrow(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if column.dtype.kind == "u" or not len(column):
         return column
     low, high = int(column.min()), int(column.max())
-    for kind in (np.int8, np.int16, np.int32):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+    for kind, least, most in _NARROW:
+        if least <= low and high <= most:
             return column.astype(kind)
     return column
 
 
+_NARROW = [(kind, np.iinfo(kind).min, np.iinfo(kind).max) for kind in (np.int8, np.int16, np.int32)]
 _ID_TYPES = {"a": np.uint64, "b": np.uint64, "series": np.int32, "minute": np.int32, "bin": np.int32}
 _CELL_TYPES = {"at": np.uint32, "minute": np.int32, "bin": np.int32}
 

@@ -5,7 +5,7 @@ Open addressing over a table of row numbers; the rows themselves are dense colum
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ class Ids:
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Ids:
         """The rows chosen by position or by mask."""
-        return Ids(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return Ids(*[getattr(self, name)[rows] for name in _NAMES])
 
     @staticmethod
     def unknown(a: UInt64s, b: UInt64s) -> Ids:
@@ -69,7 +69,7 @@ class Ids:
         )
 
 
-_NAMES = tuple(f.name for f in fields(Ids))
+_NAMES = Ids.__slots__
 
 
 class Index:

@@ -7,7 +7,6 @@ segment that no snapshot names: an orphan, which readers pass over.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -87,10 +86,10 @@ def needed(segments: Sequence[Segment], limit: int) -> tuple[Segment, ...]:
 
 
 def _pack(ids: Ids, name: str, start: int) -> bytes:
-    columns = {f.name: narrow(getattr(ids, f.name)) for f in fields(Ids)}
+    columns = {name: narrow(getattr(ids, name)) for name in Ids.__slots__}
     return pack({"kind": "ids", "name": name, "start": start}, columns)
 
 
 def _unpack(value: bytes) -> tuple[str, int, Ids]:
     head, columns = unpack(value)
-    return head["name"], head["start"], Ids(**{f.name: widened(columns[f.name], f.name) for f in fields(Ids)})
+    return head["name"], head["start"], Ids(**{name: widened(columns[name], name) for name in Ids.__slots__})

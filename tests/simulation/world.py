@@ -119,7 +119,7 @@ class World:
         self.owner: dict[Key, Tenure] = {}
         self.tasks: list[Task] = []
         self.task: Task | None = None
-        self._windows = rng.random() < 0.1
+        self._windows = rng.random() < 0.5
         self._back = 0
         self._parts: list[SourcePartition] = []
         self._pending: list[tuple[int, Callable[[], object]]] = []
@@ -413,9 +413,10 @@ class World:
         rng = self.rng
         if self.down and self.now >= self._back:
             self.down = False
-        for due in [one for one in self._pending if one[0] <= self.now]:
-            self._pending.remove(due)
-            due[1]()
+        if self._pending:
+            for due in [one for one in self._pending if one[0] <= self.now]:
+                self._pending.remove(due)
+                due[1]()
         if self.now <= STEPS:
             for source in self.sources:
                 if rng.random() < RECORDS / STEPS * 1.3:
@@ -428,7 +429,9 @@ class World:
                 source.arrived = RECORDS
 
     def _step(self) -> None:
-        ready = [task for task in self.tasks if task.tenure.worker.asleep <= self.now]
+        ready = self.tasks
+        if any(worker.asleep > self.now for worker in self.workers):
+            ready = [task for task in ready if task.tenure.worker.asleep <= self.now]
         if ready:
             self.task = self.rng.choice(ready)
             try:
@@ -454,7 +457,7 @@ class World:
 
 
 class NoBoard:
-    """Nine of ten seeds run without windows: they are no part of what is exactly once."""
+    """Half of the seeds run without windows: they are no part of what is exactly once, and take their time."""
 
     def add(self, *_: Any) -> None:
         """See `Scoreboard`."""
