@@ -119,17 +119,17 @@ async def _deliveries_only(self: Any, stop: int) -> None:
     self.position = max(self.position, stop)
 
 
-def _equal_replaces(self: Any, chunk: Any) -> None:
+def _equal_replaces(self: Any, chunk: Any, *_: Any) -> None:
     """A later snapshot of the same number counts, too: for those who read from the beginning."""
     blob = self._gathering.take(chunk)
     if blob is not None and (self.searching or chunk.sequence >= self.state.sequence):
         self.state = load_state(blob, chunk.segments)
-        self.searching, self.ahead, self.since, self.base = False, False, 0, len(blob)
+        self.searching, self.ahead, self.base = False, False, len(blob)
 
 
-def _only_the_first(self: Any, chunk: Any) -> None:
+def _only_the_first(self: Any, chunk: Any, *more: Any) -> None:
     if self.searching:
-        _snapshot(self, chunk)
+        _snapshot(self, chunk, *more)
 
 
 def _known_while_indexed(now: Any, arrivals: Any, rows: Any, place: Any, limit: Any, outcome: Any) -> Any:

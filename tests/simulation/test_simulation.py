@@ -17,6 +17,7 @@ from tests.simulation.test_stories import STORIES
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 WITHIN = 600  # seeds of which one must fail without a rule
+MISTAKES = ("AttributeError", "NameError", "TypeError")
 MUST_HAPPEN = (
     "broker crashes",
     "conflicts",
@@ -56,4 +57,5 @@ def test_a_seed_always_gives_the_same_run() -> None:
 def test_without_a_rule_a_seed_fails(rule: str) -> None:
     report = one_after_another(0, WITHIN, rule, stop=1)
     assert report.failed, f"{WITHIN} seeds do not miss the rule {rule}"
+    assert not report.failed[0][1].startswith(MISTAKES), "the control itself is wrong"
     print(report.failures(rule))
