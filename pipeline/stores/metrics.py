@@ -223,7 +223,7 @@ WORKER_READY = Metric(
     "feedback_worker_ready", Kind.GAUGE, "1 once everything this worker owns is recovered, else 0."
 )
 
-ALL = (
+SCORES = (
     NPS_RESPONSES,
     CSAT_RESPONSES,
     CES_RESPONSES,
@@ -236,6 +236,8 @@ ALL = (
     SCORE_RESPONSES,
     SCORE_TARGET,
     FOLDED_SERIES,
+)
+PIPELINE = (
     RECORDS,
     MISPLACED,
     DEAD_LETTERS,
@@ -258,3 +260,4 @@ ALL = (
     RECOVERY,
     WORKER_READY,
 )
+ALL = (*SCORES, *PIPELINE)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from grafana import generate
 from pipeline.config import Settings
 from pipeline.config.values import Listen
 from pipeline.embedded.process import free_port
@@ -60,6 +61,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]
     metrics.lag("feedback.responses", 0, 12)
     metrics.watermark("feedback.responses", 0, time.time() - 3)
     metrics.latency("scored", 0.2)
+    how_the_pipeline_is(metrics)
     exporter = Exporter(metrics.exposition(windows(time.time())).decode())
     with Monitoring(
         [exporter.address], folder=tmp_path_factory.mktemp("monitoring") / "m", for_="1h"
@@ -70,6 +72,24 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]
         running.wait_for("rate(feedback_end_to_end_latency_seconds_count[1m]) > 0")
         yield running
     exporter.stop()
+
+
+def how_the_pipeline_is(metrics: Metrics) -> None:
+    topic = "feedback.responses"
+    metrics.records(topic, "counted", 100)
+    metrics.misplaced(topic, 0)
+    metrics.worker_ready(ready=True)
+    metrics.journal_conflict(topic, 1)
+    metrics.gap_filled(topic, 0)
+    metrics.delta_gap("responses")
+    metrics.journal_tail(topic, 0, 10, 12_345)
+    metrics.snapshot(topic, 0, time.time() - 60)
+    metrics.outbox(topic, 0, 1)
+    metrics.ids(topic, 0, 1000, 60_000)
+    metrics.recovery(topic, 0.4)
+    metrics.sink_rows("responses", 100)
+    metrics.sink_retry("connection")
+    metrics.store_up(up=True)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +115,8 @@ def fill(configured: Settings) -> None:
     client.insert("cells", cells, database="feedback")
     counts = [("feedback.responses", 0, minute.date(), outcome, n, 1) for outcome, n in OUTCOMES.items()]
     client.insert("outcome_counts", counts, database="feedback")
+    dead = ("feedback.responses", 0, 1, minute, "malformed", "decode", "", "")
+    client.insert("dead_letters", [dead], database="feedback")
     client.close()
 
 
@@ -102,6 +124,12 @@ def answers(prometheus: Monitoring, store: str, **chosen: str) -> dict[str, list
     now = datetime.now(UTC)
     asked = queries(start=now - timedelta(hours=1), end=now, **chosen)
     return {query.where: run(query, prometheus, store) for query in asked}
+
+
+def test_every_query_about_the_pipeline_has_an_answer(prometheus: Monitoring, store: str) -> None:
+    now, board = datetime.now(UTC), generate.FOLDER / "pipeline.json"
+    asked = queries(board, start=now - timedelta(hours=1), end=now)
+    assert [query.where for query in asked if not run(query, prometheus, store)] == []
 
 
 def values(samples: list[Any]) -> list[float]:

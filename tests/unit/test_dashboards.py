@@ -12,7 +12,8 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import units
 
-from grafana import clickhouse, generate
+from grafana import clickhouse, generate, metrics_page
+from pipeline.stores import metrics
 from tests.support import dashboard_queries
 from tests.support.dashboard_queries import ALL, load
 from tests.support.metric_names import unknown
@@ -40,7 +41,7 @@ def panel_faults(panel: Json, variables: list[Json]) -> list[str]:
     defaults, place = panel["fieldConfig"]["defaults"], panel["gridPos"]
     found = ["no title"] * (not panel.get("title")) + ["no description"] * (not panel.get("description"))
     found += [f"unit {defaults.get('unit')}"] * (defaults.get("unit") not in UNITS)
-    found += ["no text for no data"] * (defaults.get("noValue") != "no responses")
+    found += ["no text for no data"] * (defaults.get("noValue") not in {"no responses", "nothing shown"})
     found += ["wider than the grid"] * (place["x"] + place["w"] > 24)
     found += ["thresholds out of order"] * (not in_order(defaults.get("thresholds", {}).get("steps", [])))
     ids = [target.get("refId") for target in panel["targets"]]
@@ -76,6 +77,18 @@ def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
 def test_the_committed_file_is_what_the_generator_renders(name: str) -> None:
     committed = (generate.FOLDER / name).read_text(encoding="utf-8")
     assert committed == generate.rendered()[name], "run: python -m grafana.generate"
+
+
+def test_the_page_of_metrics_is_what_the_generator_renders() -> None:
+    committed = generate.METRICS_PAGE.read_text(encoding="utf-8")
+    assert committed == metrics_page.text(), "run: python -m grafana.generate"
+
+
+def test_the_page_of_metrics_explains_every_metric_and_label() -> None:
+    text = metrics_page.text()
+    for metric in metrics.ALL:
+        assert text.count(f"| `{metric.name}` |") == 1
+    assert metrics_page.LABELS.keys() == {label for metric in metrics.ALL for label in metric.labels}
 
 
 def test_no_file_without_a_generator() -> None:
@@ -132,9 +145,11 @@ def test_the_lint_sees_it(path: str, value: Any) -> None:
     assert len(faults(spoil(load(), path, value))) == 1
 
 
-def test_prometheus_is_asked_for_what_the_worker_shows() -> None:
-    asked = [target["expr"] for panel in load()["panels"] for target in panel["targets"] if "expr" in target]
-    asked += [one["query"] for one in load()["templating"]["list"] if one["type"] == "query"]
+@pytest.mark.parametrize("name", generate.rendered())
+def test_prometheus_is_asked_for_what_the_worker_shows(name: str) -> None:
+    board = load(generate.FOLDER / name)
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"] if "expr" in target]
+    asked += [one["query"] for one in board["templating"]["list"] if one["type"] == "query"]
     assert [(expr, unknown(expr)) for expr in asked if unknown(expr)] == []
 
 
