@@ -18,9 +18,10 @@ import numpy as np
 from bench.responses import Responses, responses
 from pipeline.cli.worker import _keep_freed_memory
 from pipeline.events import batch as batch_module
+from pipeline.events import part as part_module
 from pipeline.events.block import Block
 from pipeline.events.records import Records
-from pipeline.events.walk import Walk
+from pipeline.events.skim import Skim
 from pipeline.journal import decide as decide_module
 from pipeline.journal import outcomes as outcomes_module
 from pipeline.journal.deltas import Delta, pack_delta, unpack_delta
@@ -92,18 +93,19 @@ def _inside(watch: Stopwatch) -> None:
     """The parts of a decision."""
     watch.inside(decide_module, "decode", "decode")
     watch.inside(Block, "of", "join the values")
-    watch.inside(Walk, "run", "walk the fields")
-    watch.inside(batch_module, "_refuse_texts", "judge the texts")
-    watch.inside(batch_module, "frame", "columns")
-    watch.inside(batch_module, "_hashes", "hash the ids")
-    watch.inside(decide_module, "check_responses", "check")
-    watch.inside(Leaves, "number_rows", "number the leaves")
+    watch.inside(Skim, "run", "look at the fields")
+    watch.inside(batch_module, "_strange_texts", "look at the texts")
+    watch.inside(part_module, "frame", "columns")
+    watch.inside(part_module, "id128", "hash the ids")
+    watch.inside(decide_module, "label_responses", "check and label")
+    watch.inside(part_module, "labels_of", "labels")
+    watch.inside(Leaves, "numbers", "number the leaves")
     watch.inside(decide_module, "settle", "settle")
     watch.inside(outcomes_module, "repeats", "repeats in the batch")
     watch.inside(Index, "get", "look up the ids")
     watch.inside(Changes, "by_partition", "group into cells")
     watch.inside(decide_module, "_outcomes", "count the outcomes")
-    watch.inside(decide_module, "partitions_of_texts", "look for misplaced ones")
+    watch.inside(part_module, "partitions_of", "look for misplaced ones")
 
 
 def batches(sent: Responses) -> Iterator[tuple[int, Records]]:

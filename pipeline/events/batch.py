@@ -1,27 +1,32 @@
 """A batch of raw records to columns. What cannot be read is a value (`Rejected`); no bytes raise.
 
-One judge decides (`walk`), on each record's own bytes, whatever columns are asked for.
+One judge decides (`judge`), on each record's own bytes, whatever columns are asked for. A quick look (`skim`) spares it
+the records that are obviously sound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pipeline.events.block import NO_HEADER, Block
 from pipeline.events.faults import Fault, reason_of, sentence
-from pipeline.events.found import Found, Int64s, Mask, Numbers, Texts
-from pipeline.events.frames import empty, frame
-from pipeline.events.ids import Uint64s, id128
+from pipeline.events.found import Found, Int64s, Mask, Numbers
+from pipeline.events.frames import empty
+from pipeline.events.ids import Uint64s
+from pipeline.events.judge import Judged, judge
+from pipeline.events.labels import Labels
 from pipeline.events.layout import Field, Layout, fields, id_field, resolve
+from pipeline.events.part import Part, replaced
 from pipeline.events.records import Records
 from pipeline.events.rejected import Reason, Rejected
 from pipeline.events.schemas import RecordSchema, by_id
-from pipeline.events.walk import Walk
+from pipeline.events.skim import Skim
 from pipeline.events.wire import FIRST_MS, LAST_MS
 
 Lookup = Callable[[int], RecordSchema | None]
@@ -32,16 +37,19 @@ class Batch:
     """The readable records of a batch, and the others.
 
     Attributes:
-        frame: the columns asked for. Times are Int64 milliseconds since 1970, dates Int64 days, every int is
-            Int64, a map is a list of {key, value} in the order in which it was written.
-        at: int64, place of each row in the records that were decoded, ascending.
-        a: uint64, first half of the 128-bit hash of the row's id (the first field, where its name ends in
+        parts: the readable ones by writer schema.
+        order: places of the records of all parts, one part behind the other, in offset order; None for as they are.
+        columns: fields that `frame` shows.
+        at: int64, place of each readable record in the records that were decoded, ascending.
+        a: uint64, first half of the 128-bit hash of the record's id (the first field, where its name ends in
             "_id"; 0 for records that have none). It never changes, so it may be stored.
         b: uint64, second half.
         rejected: the others, in offset order.
     """
 
-    frame: pl.DataFrame
+    parts: tuple[Part, ...]
+    order: Int64s | None
+    columns: tuple[Field, ...]
     at: Int64s
     a: Uint64s
     b: Uint64s
@@ -50,11 +58,57 @@ class Batch:
     def __len__(self) -> int:
         return len(self.at)
 
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The columns asked for, made anew at each call.
+
+        Times are Int64 milliseconds since 1970, dates Int64 days, every int is Int64, a map is a list of
+        {key, value} in the order in which it was written.
+        """
+        if self.order is None:
+            return self.parts[0].frame(self.columns)
+        return pl.concat([empty(self.columns), *(part.frame(self.columns) for part in self.parts)])[
+            self.order
+        ]
+
+    def numbers(self, name: str) -> npt.NDArray[Any]:
+        """A field of numbers that are never null."""
+        return self._ordered([part.numbers(name) for part in self.parts])
+
+    def labels(self, names: Sequence[str]) -> Labels:
+        """The distinct combinations of these texts, and which of them each record has."""
+        parts = [part.labels(names) for part in self.parts]
+        return parts[0] if self.order is None else Labels.concat(parts, self.order)
+
+    def partitions(self, names: Sequence[str], partitions: int) -> npt.NDArray[np.int32]:
+        """Where each record belongs; its key is the first of these texts that is not empty."""
+        return self._ordered([part.partitions(names, partitions) for part in self.parts])
+
+    def rows(self, mask: Mask) -> Batch:
+        """Only the records of the mask."""
+        at, a, b = self.at[mask], self.a[mask], self.b[mask]
+        if self.order is None:
+            return replace(self, parts=(self.parts[0].kept(mask),), at=at, a=a, b=b)
+        kept = np.empty(len(mask), bool)
+        kept[self.order] = mask
+        ends = np.cumsum([len(part) for part in self.parts])
+        parts = [part.kept(some) for part, some in zip(self.parts, np.split(kept, ends[:-1]), strict=True)]
+        order = (np.cumsum(kept) - 1)[self.order[mask]]
+        return replace(self, parts=tuple(parts), order=order, at=at, a=a, b=b)
+
     def without(self, wrong: Mask, rejected: Iterable[Rejected]) -> Batch:
-        """The rows that are not `wrong`; what became of those joins the rejected."""
-        kept = ~wrong
+        """The records that are not `wrong`; what became of those joins the rejected."""
         joined = sorted([*self.rejected, *rejected], key=lambda one: one.offset)
-        return Batch(self.frame.filter(kept), self.at[kept], self.a[kept], self.b[kept], tuple(joined))
+        return replace(self.rows(~wrong), rejected=tuple(joined))
+
+    def nulled(self, name: str) -> Batch:
+        """With a null wherever this text is empty."""
+        return replace(self, parts=tuple(part.nulled(name) for part in self.parts))
+
+    def _ordered(self, columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        if self.order is None:
+            return columns[0]
+        return np.concatenate([np.zeros(0, np.int64), *columns])[self.order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +127,30 @@ def decode(
     *,
     lookup: Lookup = by_id,
 ) -> Batch:
-    """The records that are readable as `schema`, as columns.
+    """The records that are readable as `schema`.
 
     Args:
         records: of one partition, in offset order.
         schema: the reader's; records written by other versions of its subject are resolved to it.
-        columns: which fields to make columns of, in this order; None for all. They change nothing in what
-            is rejected.
+        columns: which fields `frame` shows, in this order; None for all. They change nothing in what is rejected.
         lookup: gives the schema of an id, None if there is none.
 
     Raises:
         KeyError: `columns` names a field that the schema does not have.
     """
     known = {field.name: field for field in fields(schema)}
-    wanted = [known[name] for name in dict.fromkeys(known if columns is None else columns)]
+    wanted = tuple(known[name] for name in dict.fromkeys(known if columns is None else columns))
     groups, refused = _groups(records, schema, lookup)
-    parts = [_read(group, records, schema, wanted) for group in groups]
-    return parts[0] if len(parts) == 1 and not refused else _joined(parts, refused, wanted)
+    read = [_read(group, records) for group in groups]
+    parts, bad = [part for part, _, _ in read], [*refused, *(one for *_, some in read for one in some)]
+    bad.sort(key=lambda one: one.offset)
+    whole = len(parts) == 1
+    at = read[0][1] if whole else np.concatenate([np.zeros(0, np.int64), *(at for _, at, _ in read)])
+    order = None if whole else np.argsort(at)
+    halves = [part.hashes(id_field(schema)) for part in parts]
+    none = (np.zeros(0, np.uint64),) * 2
+    a, b = halves[0] if whole else (np.concatenate(half)[order] for half in zip(none, *halves, strict=True))
+    return Batch(tuple(parts), order, wanted, at if order is None else at[order], a, b, tuple(bad))
 
 
 def _groups(records: Records, schema: RecordSchema, lookup: Lookup) -> tuple[list[_Group], list[Rejected]]:
@@ -147,59 +208,45 @@ def rejected(records: Records, row: int, reason: Reason, stage: str, detail: str
     return Rejected(int(records.offsets[row]), int(records.times[row]), reason, stage, detail, bytes(raw))
 
 
-def _read(group: _Group, records: Records, schema: RecordSchema, wanted: Sequence[Field]) -> Batch:
-    block, written = group.block, group.layout.written
-    walk = Walk(block.buffer, block.start, block.end)
-    found = walk.run(written)
-    _refuse_texts(walk, block)
-    _refuse_times(walk, written, found)
-    sound = walk.fault == Fault.NONE
-    good = None if sound.all() else np.flatnonzero(sound)
-    table = frame(block, good, found, group.layout, wanted)
-    a, b = _hashes(block, sound, found, schema)
-    bad = [_malformed(group, records, walk, row) for row in np.flatnonzero(~sound).tolist()]
-    return Batch(table, group.at[sound], a, b, tuple(bad))
+def _read(group: _Group, records: Records) -> tuple[Part, Int64s, list[Rejected]]:
+    """The readable ones, their places in the batch, and the others. Few are suspect, and only those are judged."""
+    block, layout = group.block, group.layout
+    skim = Skim(block.buffer, block.start, block.end)
+    found = skim.run(layout.written)
+    suspect = skim.suspect | _strange_texts(skim, block) | _strange_times(layout.written, found)
+    rows = np.flatnonzero(suspect)
+    if not len(rows):
+        return Part(block, None, found, layout), group.at, []
+    judged = judge(Block.of([block.values[row] for row in rows.tolist()]), layout)
+    sound = judged.fault == Fault.NONE
+    found = {
+        name: replaced(found[name], rows, better, block.start[rows] - judged.block.start)
+        for name, better in judged.found.items()
+    }
+    suspect[rows[sound]] = False
+    good = np.flatnonzero(~suspect)
+    bad = [_malformed(group, records, judged, k, rows[k]) for k in np.flatnonzero(~sound).tolist()]
+    return Part(block, good, found, layout), group.at[good], bad
 
 
-def _refuse_texts(walk: Walk, block: Block) -> None:
-    # The walk never sees more bytes beyond ASCII than there are: if it saw them all, the texts have none.
-    if block.tops() == walk.tops:
-        return
-    wrong = np.zeros(len(block), bool)
-    wrong[block.not_utf8(walk.opaque, walk.fault != Fault.NONE)] = True
-    walk.refuse(slice(None), wrong, Fault.TEXT)
+def _strange_texts(skim: Skim, block: Block) -> Mask:
+    """Which have a text that is not UTF-8, those aside that are suspect already."""
+    strange = np.zeros(len(block), bool)
+    # The skim never sees more bytes beyond ASCII than there are: if it saw them all, the texts have none.
+    if block.tops() != skim.tops or skim.suspect.any():
+        strange[block.not_utf8(skim.opaque, skim.suspect)] = True
+    return strange
 
 
-def _refuse_times(walk: Walk, written: Sequence[Field], found: Mapping[str, Found]) -> None:
-    for number, field in enumerate(written):
+def _strange_times(written: Sequence[Field], found: Mapping[str, Found]) -> Mask:
+    wrong: Mask = np.zeros(1, bool)
+    for field in written:
         numbers = found[field.name]
         if field.time and isinstance(numbers, Numbers):
-            wrong = (numbers.value < FIRST_MS) | (numbers.value > LAST_MS)
-            walk.refuse(slice(None), wrong, Fault.TIME, number)
+            wrong = wrong | (numbers.value < FIRST_MS) | (numbers.value > LAST_MS)
+    return wrong
 
 
-def _hashes(
-    block: Block, sound: Mask, found: Mapping[str, Found], schema: RecordSchema
-) -> tuple[Uint64s, Uint64s]:
-    name = id_field(schema)
-    texts = found[name] if name else None
-    if not isinstance(texts, Texts):
-        none = np.zeros(int(sound.sum()), np.uint64)
-        return none, none
-    return id128(block.buffer, texts.start[sound], texts.size[sound])
-
-
-def _malformed(group: _Group, records: Records, walk: Walk, row: int) -> Rejected:
-    fault, field = Fault(int(walk.fault[row])), group.layout.written[walk.field[row]].name
+def _malformed(group: _Group, records: Records, judged: Judged, k: int, row: int) -> Rejected:
+    fault, field = Fault(int(judged.fault[k])), group.layout.written[judged.field[k]].name
     return rejected(records, int(group.at[row]), reason_of(fault), "decode", sentence(fault, field))
-
-
-def _joined(parts: Sequence[Batch], refused: Sequence[Rejected], wanted: Sequence[Field]) -> Batch:
-    """In offset order again."""
-    none = np.zeros(0, np.uint64)
-    at = np.concatenate([np.zeros(0, np.int64), *(part.at for part in parts)])
-    order = np.argsort(at)
-    table = pl.concat([empty(wanted), *(part.frame for part in parts)])[order]
-    a, b = (np.concatenate([none, *halves])[order] for halves in ([p.a for p in parts], [p.b for p in parts]))
-    bad = sorted([*refused, *(one for part in parts for one in part.rejected)], key=lambda one: one.offset)
-    return Batch(table, at[order], a, b, tuple(bad))

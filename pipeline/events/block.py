@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.events.found import Int64s, Mask
-from pipeline.events.walk import PADDING
+from pipeline.events.skim import PADDING
 from pipeline.events.wire import HEADER_SIZE, MAGIC
 
 NO_HEADER = -1

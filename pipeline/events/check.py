@@ -5,22 +5,22 @@ Of several faults the first in the order below is the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import polars as pl
 
 from pipeline.events.batch import Batch, rejected
 from pipeline.events.found import Mask
 from pipeline.events.ids import EMPTY
+from pipeline.events.labels import Labels
 from pipeline.events.records import Records
 from pipeline.events.rejected import Reason, Rejected
 
-# Columns that a batch must have to be checked.
-RESPONSE_COLUMNS = ("occurred_at", "instrument", "score", "touchpoint", "channel", "segment")
-TOUCHPOINT_COLUMNS = ("occurred_at", "touchpoint", "action", "channel", "segment")
-
 AHEAD_MS = 3_600_000  # how far the app's clock may run ahead of the broker's
+
+# The texts that tell the leaves apart in which records count.
+RESPONSE_LABEL = ("instrument", "touchpoint", "channel", "segment")
+TOUCHPOINT_LABEL = ("action", "touchpoint", "channel", "segment")
 
 Bounds = Mapping[str, tuple[int, int]]
 _Fault = tuple[Reason, Mask, str]
@@ -30,56 +30,64 @@ def check_responses(batch: Batch, records: Records, bounds: Bounds) -> Batch:
     """The responses that count; an empty segment becomes null.
 
     Args:
-        batch: with at least RESPONSE_COLUMNS.
+        batch: what was decoded.
         records: what it was decoded from.
         bounds: of each instrument the lowest and the highest score.
     """
-    faults = [
-        *_common(batch, records, ("touchpoint", "channel")),
-        *_scores(batch.frame, bounds),
-    ]
-    return _checked(batch, records, faults)
+    return label_responses(batch, records, bounds)[0]
 
 
 def check_touchpoints(batch: Batch, records: Records) -> Batch:
-    """The touchpoints that count; an empty segment becomes null.
-
-    Args:
-        batch: with at least TOUCHPOINT_COLUMNS.
-        records: what it was decoded from.
-    """
-    return _checked(batch, records, _common(batch, records, ("touchpoint", "channel", "action")))
+    """The touchpoints that count; an empty segment becomes null."""
+    return label_touchpoints(batch, records)[0]
 
 
-def _common(batch: Batch, records: Records, dimensions: Sequence[str]) -> list[_Fault]:
-    latest = records.times[batch.at] + AHEAD_MS
-    late_clock = batch.frame["occurred_at"].to_numpy() > latest
-    empty_id = (batch.a == EMPTY[0]) & (batch.b == EMPTY[1])
-    return [
-        (Reason.EMPTY_ID, empty_id, "the id is empty"),
-        (Reason.IN_FUTURE, late_clock, "it happened more than an hour after it arrived"),
-        *((Reason.EMPTY_DIMENSION, _empty(batch.frame[name]), f"{name} is empty") for name in dimensions),
-    ]
+def label_responses(batch: Batch, records: Records, bounds: Bounds) -> tuple[Batch, Labels]:
+    """The same as `check_responses`, and the RESPONSE_LABEL of each record."""
+    labels = batch.labels(RESPONSE_LABEL)
+    faults = _common(batch, records, labels, {"touchpoint": 1, "channel": 2})
+    return _checked(batch, records, labels, [*faults, *_scores(batch, labels, bounds)])
 
 
-def _empty(column: pl.Series) -> Mask:
-    return (column == "").to_numpy()
+def label_touchpoints(batch: Batch, records: Records) -> tuple[Batch, Labels]:
+    """The same as `check_touchpoints`, and the TOUCHPOINT_LABEL of each record."""
+    labels = batch.labels(TOUCHPOINT_LABEL)
+    faults = _common(batch, records, labels, {"touchpoint": 1, "channel": 2, "action": 0})
+    return _checked(batch, records, labels, faults)
 
 
-def _scores(frame: pl.DataFrame, bounds: Bounds) -> list[_Fault]:
-    instrument, score = frame["instrument"], frame["score"].to_numpy()
-    known = np.zeros(len(frame), bool)
-    outside: list[_Fault] = []
-    for name in set(bounds).intersection(instrument.unique().to_list()):
-        low, high = bounds[name]
-        mine = (instrument == name).to_numpy()
-        known |= mine
-        wrong = mine & ((score < low) | (score > high))
-        outside.append((Reason.SCORE_OUT_OF_RANGE, wrong, f"score must be between {low} and {high}"))
-    return [(Reason.UNKNOWN_INSTRUMENT, ~known, "the instrument is not configured"), *outside]
+def _common(
+    batch: Batch, records: Records, labels: Labels, dimensions: Mapping[str, int]
+) -> Iterator[_Fault]:
+    yield Reason.EMPTY_ID, (batch.a == EMPTY[0]) & (batch.b == EMPTY[1]), "the id is empty"
+    late_clock = batch.numbers("occurred_at") > records.times[batch.at] + AHEAD_MS
+    yield Reason.IN_FUTURE, late_clock, "it happened more than an hour after it arrived"
+    for name, place in dimensions.items():
+        empty = [label[place] == "" for label in labels.texts]
+        if any(empty):
+            yield Reason.EMPTY_DIMENSION, np.array(empty)[labels.code], f"{name} is empty"
 
 
-def _checked(batch: Batch, records: Records, faults: Sequence[_Fault]) -> Batch:
+def _scores(batch: Batch, labels: Labels, bounds: Bounds) -> Iterator[_Fault]:
+    asked = [label[0] or "" for label in labels.texts]
+    unknown = [name not in bounds for name in asked]
+    if any(unknown):
+        yield Reason.UNKNOWN_INSTRUMENT, np.array(unknown)[labels.code], "the instrument is not configured"
+    if not asked:
+        return
+    low, high = np.array([bounds.get(name, (0, 0)) for name in asked]).T
+    score = batch.numbers("score")
+    outside = (score < low[labels.code]) | (score > high[labels.code])
+    if outside.any():
+        for name in sorted(set(bounds).intersection(asked)):
+            mine = np.array([name == one for one in asked])[labels.code]
+            detail = "score must be between {} and {}".format(*bounds[name])
+            yield Reason.SCORE_OUT_OF_RANGE, outside & mine, detail
+
+
+def _checked(
+    batch: Batch, records: Records, labels: Labels, faults: Iterable[_Fault]
+) -> tuple[Batch, Labels]:
     wrong = np.zeros(len(batch), bool)
     bad: list[Rejected] = []
     for reason, found, detail in faults:
@@ -87,12 +95,6 @@ def _checked(batch: Batch, records: Records, faults: Sequence[_Fault]) -> Batch:
             rows = batch.at[found & ~wrong].tolist()
             bad += [rejected(records, row, reason, "check", detail) for row in rows]
             wrong |= found
-    return _null_segments(batch.without(wrong, bad) if bad else batch)
-
-
-def _null_segments(batch: Batch) -> Batch:
-    segment = batch.frame["segment"]
-    if not (segment == "").any():
-        return batch
-    frame = batch.frame.with_columns(pl.when(pl.col("segment") != "").then("segment"))
-    return Batch(frame, batch.at, batch.a, batch.b, batch.rejected)
+    if bad:
+        batch, labels = batch.without(wrong, bad), labels.take(~wrong)
+    return batch.nulled("segment"), labels

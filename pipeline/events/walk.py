@@ -19,13 +19,11 @@ Uint64s = npt.NDArray[np.uint64]
 Column = npt.NDArray[Any]
 Rows = Int64s | slice
 
-PADDING = 24  # bytes behind the last record: a number may be read from where it ends
-
 _EVERY = slice(None)
 _U = np.uint64
-_TOPS = _U(0x8080808080808080)  # the top bit of each byte: set in an Avro number's bytes but the last
-_HEADER_TOPS = _U(0x8080808000)  # of the schema id
-_HEADER_SIZE = 5
+TOPS = _U(0x8080808080808080)  # the top bit of each byte: set in an Avro number's bytes but the last
+HEADER_TOPS = _U(0x8080808000)  # of the schema id
+HEADER_SIZE = 5
 
 
 class Walk:
@@ -39,7 +37,7 @@ class Walk:
     """
 
     def __init__(self, buffer: npt.NDArray[np.uint8], start: Int64s, end: Int64s) -> None:
-        """The records with their headers are `buffer[start:end]`; PADDING bytes must follow the last one."""
+        """The records with their headers are `buffer[start:end]`; 24 bytes must follow: a number may be read there."""
         self._buffer = buffer
         self._words: Uint64s = np.ndarray((len(buffer) - 7,), "<u8", buffer, strides=(1,))
         self._at = start
@@ -73,11 +71,11 @@ class Walk:
         self.field[first] = self._current if field is None else field
 
     def _header(self) -> None:
-        tops = int(np.bitwise_count(self._words[self._at] & _HEADER_TOPS).sum())
+        tops = int(np.bitwise_count(self._words[self._at] & HEADER_TOPS).sum())
         if tops:
             self.tops += tops
-            self.opaque.append((self._at, np.full(len(self._at), _HEADER_SIZE, np.int64)))
-        self._at = self._at + _HEADER_SIZE
+            self.opaque.append((self._at, np.full(len(self._at), HEADER_SIZE, np.int64)))
+        self._at = self._at + HEADER_SIZE
 
     def _field(self, field: Field) -> Found:
         return self._plain(field) if field.null is None else self._nullable(field, field.null)
@@ -126,7 +124,7 @@ class Walk:
         at = self._at[rows]
         word = self._words[at]
         whole = self._hide(rows, at, 8) == 8
-        self.tops += int(np.bitwise_count(word[whole] & _TOPS).sum())
+        self.tops += int(np.bitwise_count(word[whole] & TOPS).sum())
         self._move(rows, at + 8)
         return word.view(np.float64)
 
@@ -153,27 +151,11 @@ class Walk:
         return self._wide(rows, at)
 
     def _wide(self, rows: Rows, at: Int64s) -> Int64s:
-        """Numbers of any length: the first eight bytes at once, and the rest where there is one."""
-        word = self._words[at]
-        stop = ~word & _TOPS
-        used = ((stop & -stop) << _U(1)) - _U(1)  # all bits of the number's bytes; all 64 if it goes on
-        size = (np.bitwise_count(used) >> 3).astype(np.int64)
-        value = _squeezed(word & used)
-        wrong = np.zeros(len(at), bool)
-        if not stop.all():
-            self._beyond(at, np.flatnonzero(stop == 0), value, size, wrong)
+        value, size, wrong = number_at(self._buffer, self._words, at)
         self.tops += int(self._hide(rows, at, size - 1).sum())
         self._move(rows, at + size)
         self.refuse(rows, wrong, Fault.NUMBER)
-        return _unzigzag(value >> _U(1), value & _U(1))
-
-    def _beyond(self, at: Int64s, which: Int64s, value: Uint64s, size: Int64s, wrong: Mask) -> None:
-        """Bytes nine and ten of the numbers `which`; more than 64 bits are wrong."""
-        ninth = self._buffer[at[which] + 8].astype(_U)
-        tenth = np.where(ninth >= 128, self._buffer[at[which] + 9], 0).astype(_U)
-        value[which] |= (ninth & _U(127)) << _U(56) | tenth << _U(63)
-        size[which] = 9 + (ninth >= 128)
-        wrong[which] = tenth > 1
+        return value
 
     def _map(self) -> Entries:
         """Blocks of entries, each behind its count (negative: its bytes follow), up to a count of 0."""
@@ -219,6 +201,33 @@ class Walk:
         inside: Int64s = np.minimum(size, self._end[rows] - start)
         self.opaque.append((start, inside))
         return inside
+
+
+def number_at(buffer: npt.NDArray[np.uint8], words: Uint64s, at: Int64s) -> tuple[Int64s, Int64s, Mask]:
+    """Avro numbers of any length: their values, how many bytes they take, and which have more than 64 bits.
+
+    The first eight bytes are read at once, and the rest where there is one.
+    """
+    word = words[at]
+    stop = ~word & TOPS
+    used = ((stop & -stop) << _U(1)) - _U(1)  # all bits of the number's bytes; all 64 if it goes on
+    size = (np.bitwise_count(used) >> 3).astype(np.int64)
+    value = _squeezed(word & used)
+    wrong = np.zeros(len(at), bool)
+    if not stop.all():
+        _beyond(buffer, at, np.flatnonzero(stop == 0), value, size, wrong)
+    return _unzigzag(value >> _U(1), value & _U(1)), size, wrong
+
+
+def _beyond(
+    buffer: npt.NDArray[np.uint8], at: Int64s, which: Int64s, value: Uint64s, size: Int64s, wrong: Mask
+) -> None:
+    """Bytes nine and ten of the numbers `which`; more than 64 bits are wrong."""
+    ninth = buffer[at[which] + 8].astype(_U)
+    tenth = np.where(ninth >= 128, buffer[at[which] + 9], 0).astype(_U)
+    value[which] |= (ninth & _U(127)) << _U(56) | tenth << _U(63)
+    size[which] = 9 + (ninth >= 128)
+    wrong[which] = tenth > 1
 
 
 def _unzigzag(half: Column, sign: Column) -> Int64s:

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from pipeline.cases.lifecycle import CaseEvent
 from pipeline.events import wire
 from pipeline.events.batch import Batch, decode
-from pipeline.events.check import check_responses, check_touchpoints
+from pipeline.events.check import label_responses, label_touchpoints
+from pipeline.events.found import Mask
+from pipeline.events.labels import Label, Labels
 from pipeline.events.partition import partition_of
-from pipeline.events.placement import partitions_of_texts
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
 from pipeline.events.schemas import schema
@@ -32,12 +32,10 @@ from pipeline.measures.instruments import Instrument, bounds
 DEAD_LETTERS = "dead-letters"
 THOUSANDTHS = 1000
 _CASE_ACTION = "case_"
-_RESPONSE_COLUMNS = ("response_id", "occurred_at", "instrument", "score", "touchpoint", "channel", "segment")
-_VERSION_COLUMNS = ("revision", "retracted")
-_TOUCHPOINT_COLUMNS = (
-    *("event_id", "occurred_at", "touchpoint", "action", "channel"),
-    *("case_id", "customer_id", "segment", "priority"),
-)
+_CASE_COLUMNS = ("case_id", "occurred_at", "action", "touchpoint", "channel", "segment", "priority")
+# the first of these that is not empty is the key of the Kafka record
+_RESPONSE_KEY = ("response_id",)
+_TOUCHPOINT_KEY = ("case_id", "customer_id", "event_id")
 
 
 class _Decider:
@@ -55,7 +53,7 @@ class _Decider:
             batch.a,
             batch.b,
             records.offsets[batch.at],
-            batch.frame["occurred_at"].to_numpy(),
+            batch.numbers("occurred_at"),
             version,
             series,
             bins,
@@ -68,7 +66,7 @@ class _Decider:
         partition: int,
         records: Records,
         batch: Batch,
-        keys: pl.Series,
+        keys: Sequence[str],
         settled: Settled,
         changes: Changes,
         leaves: Leaves,
@@ -88,7 +86,7 @@ class _Decider:
             deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
             messages=tuple(casework.messages) if casework else (),
         )
-        misplaced = int((partitions_of_texts(keys, self._partitions) != partition).sum())
+        misplaced = int((batch.partitions(keys, self._partitions) != partition).sum())
         return Decision(
             effect, misplaced, batch.rejected, tuple(self._dead_letters(partition, batch.rejected))
         )
@@ -131,33 +129,24 @@ class DecideResponses(_Decider):
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
-        batch = decode(records, schema("SurveyResponse"), (*_RESPONSE_COLUMNS, *_VERSION_COLUMNS))
-        batch = check_responses(batch, records, self._bounds)
-        frame, leaves, changes = batch.frame, Leaves(state), Changes()
-        series = leaves.number_rows(
-            frame.select("instrument", "touchpoint", "channel", "segment"), self._leaf
-        )
-        score = frame["score"].to_numpy().astype(np.int64)
-        version = frame["revision"].to_numpy().astype(np.int64) * 2 + frame["retracted"].to_numpy()
+        batch = decode(records, schema("SurveyResponse"))
+        batch, labels = label_responses(batch, records, self._bounds)
+        leaves, changes = Leaves(state), Changes()
+        series = leaves.numbers(labels, self._leaf)
+        score = batch.numbers("score")
+        version = batch.numbers("revision") * 2 + batch.numbers("retracted")
         settled = self._settle(state, records, batch, version, series, score.astype(np.int32))
         came = settled.outcome == Outcome.COUNTED
-        minute = frame["occurred_at"].to_numpy()[came] // MINUTE_MS
+        minute = batch.numbers("occurred_at")[came] // MINUTE_MS
         changes.add(series[came], minute, score[came], 1, score[came] * THOUSANDTHS)
         gone = settled.gone
         changes.add(gone.series, gone.minute, gone.bin, -1, -gone.bin.astype(np.int64) * THOUSANDTHS)
-        return self._decision(
-            state, partition, records, batch, frame["response_id"], settled, changes, leaves
-        )
+        return self._decision(state, partition, records, batch, _RESPONSE_KEY, settled, changes, leaves)
 
-    def _leaf(self, row: dict[str, str | None]) -> Series:
-        instrument = row["instrument"] or ""
-        return Series(
-            self._metrics[instrument],
-            instrument,
-            row["touchpoint"] or "",
-            row["channel"] or "",
-            segment_of(row),
-        )
+    def _leaf(self, label: Label) -> Series:
+        instrument, touchpoint, channel, segment = label
+        name = instrument or ""
+        return Series(self._metrics[name], name, touchpoint or "", channel or "", segment_of(segment))
 
 
 class DecideTouchpoints(_Decider):
@@ -177,43 +166,35 @@ class DecideTouchpoints(_Decider):
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
-        batch = check_touchpoints(decode(records, schema("TouchpointEvent"), _TOUCHPOINT_COLUMNS), records)
-        frame, leaves, changes = batch.frame, Leaves(state), Changes()
-        series = leaves.number_rows(frame.select("action", "touchpoint", "channel", "segment"), _action_leaf)
-        zeros = np.zeros(frame.height, np.int64)
+        batch = decode(records, schema("TouchpointEvent"), _CASE_COLUMNS)
+        batch, labels = label_touchpoints(batch, records)
+        leaves, changes = Leaves(state), Changes()
+        series = leaves.numbers(labels, _action_leaf)
+        zeros = np.zeros(len(batch), np.int64)
         settled = self._settle(state, records, batch, zeros, series, zeros.astype(np.int32))
-        came = np.flatnonzero(settled.outcome == Outcome.COUNTED)
-        minute = frame["occurred_at"].to_numpy()[came] // MINUTE_MS
+        came = settled.outcome == Outcome.COUNTED
+        minute = batch.numbers("occurred_at")[came] // MINUTE_MS
         changes.add(series[came], minute, zeros[came], 1, zeros[came])
         casework = Casework(state.cases, leaves, changes)
-        for event in _case_events(batch, came):
+        for event in _case_events(batch, labels, came):
             casework.take(*event)
         casework.finish()
         return self._decision(
-            state, partition, records, batch, _keys(frame), settled, changes, leaves, casework
+            state, partition, records, batch, _TOUCHPOINT_KEY, settled, changes, leaves, casework
         )
 
 
-def _keys(frame: pl.DataFrame) -> pl.Series:
-    """The key of each touchpoint: its case, else its customer, else its own id."""
-    names = ("case_id", "customer_id", "event_id")
-    filled = [pl.when(pl.col(name) != "").then(pl.col(name)) for name in names]
-    return frame.select(pl.coalesce(filled).alias("key"))["key"]
+def _action_leaf(label: Label) -> Series:
+    action, touchpoint, channel, segment = label
+    return Series("touchpoints", action or "", touchpoint or "", channel or "", segment_of(segment))
 
 
-def _action_leaf(row: dict[str, str | None]) -> Series:
-    return Series(
-        "touchpoints", row["action"] or "", row["touchpoint"] or "", row["channel"] or "", segment_of(row)
-    )
-
-
-def _case_events(batch: Batch, came: Any) -> Iterable[tuple[str, CaseEvent]]:
+def _case_events(batch: Batch, labels: Labels, came: Mask) -> Iterable[tuple[str, CaseEvent]]:
     """Counted events that say something about a case, in offset order."""
-    rows = batch.frame[came].select(
-        "case_id", "occurred_at", "action", "touchpoint", "channel", "segment", "priority"
-    )
-    for case_id, at, action, touchpoint, channel, segment, priority in rows.iter_rows():
-        if case_id and action.startswith(_CASE_ACTION):
+    of_case = np.array([(label[0] or "").startswith(_CASE_ACTION) for label in labels.texts], bool)
+    some = batch.rows(came & of_case[labels.code])
+    for case_id, at, action, touchpoint, channel, segment, priority in some.frame.iter_rows():
+        if case_id:
             yield case_id, CaseEvent(action, at, touchpoint, channel, segment, priority)
 
 

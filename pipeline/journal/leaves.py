@@ -1,17 +1,17 @@
-"""Rows of a batch to numbers of leaves: strings are looked at once a distinct leaf, not once a record."""
+"""Numbers of leaves: a state knows some, a batch adds others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-import polars as pl
 
+from pipeline.events.labels import Label, Labels
 from pipeline.journal.index import Int32s
 from pipeline.journal.state import State
 from pipeline.measures.cells import NO_SEGMENT, Series
 
-NameLeaf = Callable[[dict[str, str | None]], Series]
+NameLeaf = Callable[[Label], Series]
 
 
 class Leaves:
@@ -42,26 +42,16 @@ class Leaves:
         known = self._state.leaves
         return known[number] if number < len(known) else self._new[number - len(known)]
 
-    def number_rows(self, frame: pl.DataFrame, name: NameLeaf) -> Int32s:
-        """The number of each row's leaf.
+    def numbers(self, labels: Labels, name: NameLeaf) -> Int32s:
+        """The number of each record's leaf; new ones in the order in which they occur, so that it is always the same.
 
         Args:
-            frame: the columns that tell leaves apart.
-            name: the leaf of a row, given as a dict of these columns.
+            labels: the texts that tell leaves apart.
+            name: the leaf of such texts.
         """
-        if not frame.height:
-            return np.zeros(0, np.int32)
-        _, inverse = np.unique(frame.hash_rows(seed=0).to_numpy(), return_inverse=True)
-        first = np.empty(int(inverse.max()) + 1, np.int64)
-        first[inverse[::-1]] = np.arange(frame.height)[::-1]  # of several rows the first is written last
-        # in the order of appearance, so that the same records always give the same numbers
-        numbers = np.empty(len(first), np.int32)
-        order = np.argsort(first)
-        for k, row in zip(order.tolist(), frame[first[order]].iter_rows(named=True), strict=True):
-            numbers[k] = self.number(name(row))
-        return np.asarray(numbers[inverse])
+        return np.array([self.number(name(label)) for label in labels.texts], np.int32)[labels.code]
 
 
-def segment_of(row: dict[str, str | None]) -> str:
-    """A leaf whose segment is null is called "none"."""
-    return row["segment"] or NO_SEGMENT
+def segment_of(text: str | None) -> str:
+    """A leaf whose segment is null or empty is called "none"."""
+    return text or NO_SEGMENT
