@@ -118,7 +118,7 @@ def replaced(found: Found, rows: Int64s, better: Found, moved: Int64s) -> Found:
             start, _put(found.size, rows, better.size), _put_mask(found.present, rows, better.present)
         )
     assert isinstance(found, Entries)  # noqa: S101 - both come from one field, for mypy
-    assert isinstance(better, Entries)  # noqa: S101
+    assert isinstance(better, Entries)  # noqa: S101 - likewise
     kept = ~np.isin(found.row, rows)
     shift = moved[better.row]
     key = _entries(found.key, kept, better.key, shift)

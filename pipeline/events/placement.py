@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from pipeline.events.found import Int64s
 from pipeline.events.partition import partition_of
@@ -28,13 +27,6 @@ def partitions_of(buffer: Bytes, start: Int64s, size: Int64s, partitions: int) -
         key = buffer[start[row] : start[row] + size[row]].tobytes()
         placed[row] = partition_of(key, partitions)
     return placed.astype(np.int32)
-
-
-def partitions_of_texts(keys: pl.Series, partitions: int) -> npt.NDArray[np.int32]:
-    """The same of a column of keys without nulls."""
-    buffer = np.frombuffer(keys.str.join("").item().encode(), np.uint8)
-    size = keys.str.len_bytes().to_numpy().astype(np.int64)
-    return partitions_of(buffer, np.cumsum(size) - size, size, partitions)
 
 
 def _murmur2(buffer: Bytes, start: Int64s, size: Int64s) -> Uint32s:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events.partition import murmur2, partition_of
-from pipeline.events.placement import LONG, partitions_of, partitions_of_texts
+from pipeline.events.placement import LONG, partitions_of
 
 # Apache Kafka, UtilsTest.testMurmur2.
 JAVA = {
@@ -35,9 +34,3 @@ def test_a_batch_is_placed_like_its_records(keys: list[bytes], partitions: int) 
     placed = partitions_of(buffer, np.cumsum(size) - size, size, partitions)
     assert placed.dtype == np.int32
     assert placed.tolist() == [partition_of(key, partitions) for key in keys]
-
-
-@given(st.lists(st.text(max_size=12)))
-def test_a_column_is_placed_like_its_texts(keys: list[str]) -> None:
-    placed = partitions_of_texts(pl.Series(keys, dtype=pl.String), 4)
-    assert placed.tolist() == [partition_of(key.encode(), 4) for key in keys]
