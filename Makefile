@@ -6,11 +6,12 @@ PY := $(VENV)/bin/python
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 PORT ?= 9092
+MINUTES ?= 5
 EXAMPLE := examples/incidents
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run example test check bench kafka lock clean
+.PHONY: help run example test check bench chaos kafka lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ check: $(DEV) ## linter, formatter and types
 
 bench: $(DEV) ## how fast the worker drains Apache Kafka, beside others; RECORDS=1000000, PROFILE=1
 	@$(PY) -m bench $(ARGS)
+
+chaos: $(DEV) ## kill, freeze and cut off real processes, then recount; MINUTES=5, ARGS="--seed 1"
+	@MINUTES=$(MINUTES) $(PY) -m tests.chaos $(ARGS)
 
 kafka: $(RUN) ## Apache Kafka 4.3 on 127.0.0.1:9092 (PORT=...), from Maven; Ctrl-C ends it
 	@$(PY) scripts/foreground $(PY) -m pipeline.embedded.apache --port $(PORT) $(ARGS)

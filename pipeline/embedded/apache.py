@@ -13,7 +13,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.embedded.process import Child, Lock, free_port, require_free, speaks_kafka
 from pipeline.errors import FeedbackError
@@ -31,13 +33,24 @@ class ApacheKafka:
         jars: folder that `fetch` filled.
         folder: where it keeps its data and its log; formatted at first start.
         port: 0 takes a free one.
+        proxied: further ports that it listens on -> the port that clients who come there are sent to, for a proxy.
+        more: further properties, or others than ours.
     """
 
-    def __init__(self, jars: Path, folder: Path, port: int = 0) -> None:
+    def __init__(
+        self,
+        jars: Path,
+        folder: Path,
+        port: int = 0,
+        proxied: Mapping[int, int] = MappingProxyType({}),
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self._jars = jars
         self._controller = free_port()
+        self._proxied = proxied
+        self._more = more
         self._child: Child | None = None
         self._lock: Lock | None = None
 
@@ -77,7 +90,11 @@ class ApacheKafka:
 
     def _write_properties(self) -> Path:
         path = self.folder / "server.properties"
-        path.write_text(_properties(self.folder / "data", self.port, self._controller))
+        values = {
+            **_properties(self.folder / "data", self.port, self._controller, self._proxied),
+            **self._more,
+        }
+        path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
         return path
 
 
@@ -143,15 +160,19 @@ def _pom() -> Path:
     return next(place for place in places if place.exists())
 
 
-def _properties(data: Path, port: int, controller: int) -> str:
-    values = {
+def _properties(data: Path, port: int, controller: int, proxied: Mapping[int, int]) -> dict[str, str]:
+    ports = {"PLAINTEXT": port} | {f"PROXIED{k}": k for k in proxied}
+    told = {"PLAINTEXT": port} | {f"PROXIED{k}": told for k, told in proxied.items()}
+    return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{_HOST}:{controller}",
-        "listeners": f"PLAINTEXT://{_HOST}:{port},CONTROLLER://{_HOST}:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{_HOST}:{port}",
+        "listeners": ",".join(
+            f"{name}://{_HOST}:{k}" for name, k in {**ports, "CONTROLLER": controller}.items()
+        ),
+        "advertised.listeners": ",".join(f"{name}://{_HOST}:{k}" for name, k in told.items()),
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in [*ports, "CONTROLLER"]),
         "log.dirs": str(data.absolute()),
         "offsets.topic.replication.factor": "1",
         "transaction.state.log.replication.factor": "1",
@@ -159,7 +180,6 @@ def _properties(data: Path, port: int, controller: int) -> str:
         "group.initial.rebalance.delay.ms": "0",  # nobody else will join: do not wait for them
         "auto.create.topics.enable": "false",  # a misspelt topic is an error, as in production
     }
-    return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
 def main() -> int:

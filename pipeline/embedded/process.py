@@ -73,6 +73,11 @@ class Child:
         """It was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Start it, without waiting."""
         self.log.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,8 @@ class Broker:
         self._producer: AIOKafkaProducer | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._probe: AIOKafkaConsumer | None = None
+        self._readers: set[AIOKafkaConsumer] = set()
+        self._connecting = asyncio.Lock()  # partitions recover together, and one connection is enough for all
 
     async def start(self) -> None:
         """Connect the producer; raises KafkaError while the broker is away."""
@@ -45,10 +47,11 @@ class Broker:
 
     async def stop(self) -> None:
         """Close everything that was opened."""
-        closing = [_stopped(c) for c in (self._producer, self._probe) if c is not None]
+        closing = [_stopped(c) for c in (self._producer, self._probe, *self._readers) if c is not None]
         closing += [self._admin.close()] if self._admin is not None else []
         await asyncio.gather(*closing, return_exceptions=True)
         self._producer = self._probe = self._admin = None
+        self._readers.clear()
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -72,23 +75,32 @@ class Broker:
         )
         await _started(consumer)
         consumer.assign([tp])
+        self._readers.add(consumer)
         return consumer
+
+    async def let_go(self, reader: AIOKafkaConsumer) -> None:
+        """Close a reader that is no longer wanted."""
+        self._readers.discard(reader)
+        await _stopped(reader)
 
     async def offsets(self, tp: TopicPartition) -> tuple[int, int]:
         """First offset kept and end offset of a partition."""
-        if self._probe is None:
-            probe = AIOKafkaConsumer(**self._options, group_id=None, request_timeout_ms=_REQUEST_MS)
-            await _started(probe)
-            self._probe = probe
+        async with self._connecting:
+            if self._probe is None:
+                probe = AIOKafkaConsumer(**self._options, group_id=None, request_timeout_ms=_REQUEST_MS)
+                await _started(probe)
+                self._probe = probe
         begin = await self._probe.beginning_offsets([tp])
         end = await self._probe.end_offsets([tp])
         return begin[tp], end[tp]
 
     async def delete_records(self, tp: TopicPartition, before: int) -> None:
         """Truncate a partition."""
-        if self._admin is None:
-            self._admin = AIOKafkaAdminClient(**self._options)
-            await self._admin.start()
+        async with self._connecting:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(**self._options)
+                await admin.start()
+                self._admin = admin
         await self._admin.delete_records({tp: RecordsToDelete(before_offset=before)})
 
 
@@ -141,7 +153,7 @@ class KafkaLog:
         """Let go of the reader, if there is one."""
         reader, self._reader, self._position = self._reader, None, -1
         if reader is not None:
-            await _stopped(reader)
+            await self._broker.let_go(reader)
 
     async def _read(self, start: int, stop: int) -> tuple[list[Entry], int]:
         if self._reader is None:

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 
+from pipeline.errors import Away
 from pipeline.journal.log import OutOfRange, Unknown
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _LONGEST = 5.0
-TROUBLE = (Unknown, OutOfRange, KafkaError, ConnectionError, TimeoutError)
+TROUBLE = (Unknown, OutOfRange, Away, KafkaError, ConnectionError, TimeoutError)
 
 
 async def persist(call: Callable[..., Awaitable[T]], what: str, *args: Any) -> T:

@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from pipeline.config.settings import Kafka, Settings
-from pipeline.errors import FeedbackError
+from pipeline.errors import Away, FeedbackError
 from pipeline.streams.connection import client_options
 from pipeline.streams.topics import Topics, TopicSpec
 
@@ -48,7 +48,8 @@ async def ensure(settings: Settings, *, check: bool = False) -> Report:
         check: only report.
 
     Raises:
-        FeedbackError: no broker answers, it refuses, or a topic has another partition count.
+        Away: no broker answers.
+        FeedbackError: it refuses, or a topic has another partition count.
     """
     kafka = settings.kafka
     specs = [_with_copies(spec, kafka) for spec in Topics(kafka.prefix).all_topics()]
@@ -71,17 +72,17 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     address = settings.kafka.bootstrap
     away = f"no Kafka broker answers at {address}: start one (for a try: make kafka), or set kafka.bootstrap"
     if not any([await _listens(one) for one in address.split(",")]):
-        raise FeedbackError(away)
+        raise Away(away)
     try:
         admin = AIOKafkaAdminClient(**client_options(settings))
         await admin.start()
     except (KafkaConnectionError, OSError) as error:
-        raise FeedbackError(away) from error
+        raise Away(away) from error
     try:
         yield admin
     except KafkaError as error:
         msg = f"the Kafka broker at {address} refuses: {error}"
-        raise FeedbackError(msg) from error
+        raise (Away if error.retriable else FeedbackError)(msg) from error  # it may have gone in the middle
     finally:
         await admin.close()
 

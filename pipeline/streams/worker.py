@@ -100,7 +100,7 @@ class Worker:
 
     async def _check_topics(self) -> None:
         """Faust idles and logs an error ten times a second when a topic is missing."""
-        missing = (await ensure(self.settings, check=True)).missing
+        missing = (await persist(partial(ensure, check=True), "the broker", self.settings)).missing
         if missing:
             msg = f"{len(missing)} topics are missing ({missing[0]} ...): run `feedback setup` first"
             raise FeedbackError(msg)

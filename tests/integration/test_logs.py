@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -113,3 +115,18 @@ async def test_many_small_records_and_sends_in_order(kafka: str, settings: Calla
         assert offsets == [5_000, 0]
         log = KafkaLog(broker, f"{configured.kafka.prefix}.cells", 2)
         assert [value for _, value in await everything(log, 0, 5_001)] == [*(v for _, v in pairs), b"last"]
+
+
+async def test_many_logs_share_one_connection_and_none_is_left_open(
+    apache_kafka: str, settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    configured = settings(kafka={"bootstrap": apache_kafka})
+    async with connected(configured) as broker:
+        logs = [KafkaLog(broker, f"{configured.kafka.prefix}.deltas", p) for p in range(4)]
+        assert await asyncio.gather(*(one.bounds() for one in logs)) == [(0, 0)] * 4
+        await logs[0].append(b"x")
+        await logs[0].append(b"y")
+        assert (await logs[0].read(0, 2))[0]  # perhaps not to its end, so that a reader stays open
+        del logs
+    gc.collect()
+    assert "Unclosed" not in caplog.text

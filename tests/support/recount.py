@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,28 +35,32 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
 
 
-def _schema(file: str) -> Any:
+def schema_of(file: str) -> Any:
+    """A schema of ours, parsed."""
     return fastavro.parse_schema(json.loads((SCHEMAS / file).read_text("utf-8")))
 
 
-RESPONSE = _schema("survey_response.avsc")
+RESPONSE = schema_of("survey_response.avsc")
+TOUCHPOINT = schema_of("touchpoint_event.avsc")
 IDS = {e["id"]: e["file"] for e in json.loads((SCHEMAS / "registry.json").read_text("utf-8"))["schemas"]}
 
 
 @dataclass
 class Recount:
-    """What must come out of the responses of one topic.
+    """What must come out of the records of one topic.
 
     Attributes:
         outcomes: (partition, day of kafka_time, outcome) -> records.
-        cells: cell -> responses, none that came to nothing.
+        cells: cell -> how many, none that came to nothing.
         dead: (partition, offset) of dead letters.
+        kept: (partition, offset) -> the record and its outcome, of the others; in offset order.
         read: records.
     """
 
     outcomes: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     cells: Counter[Cell] = field(default_factory=Counter)
     dead: set[tuple[int, int]] = field(default_factory=set)
+    kept: dict[tuple[int, int], tuple[dict[str, Any], str]] = field(default_factory=dict)
     read: int = 0
 
 
@@ -77,63 +81,120 @@ def decode(value: bytes | None, file: str, parsed: Any) -> dict[str, Any] | None
     return dict(record) if body.tell() == len(value) - 5 else None  # type: ignore[call-overload, arg-type]  # fastavro types records as unions
 
 
-def wanted(record: dict[str, Any] | None, kafka_time: int) -> bool:
-    """Not a dead letter."""
-    if record is None or not record["response_id"] or not record["touchpoint"] or not record["channel"]:
-        return False
-    scale = SCALES.get(record["instrument"])
-    if scale is None or not scale[1] <= record["score"] <= scale[2]:
-        return False
+def _in_time(record: dict[str, Any], kafka_time: int) -> bool:
     return ms(record["occurred_at"]) <= kafka_time + _HOUR_MS
 
 
+def good_response(record: dict[str, Any]) -> bool:
+    """It names an answer, a place, and a score that its scale has."""
+    if not record["response_id"] or not record["touchpoint"] or not record["channel"]:
+        return False
+    scale = SCALES.get(record["instrument"])
+    return scale is not None and bool(scale[1] <= record["score"] <= scale[2])
+
+
+def good_touchpoint(record: dict[str, Any]) -> bool:
+    """It names an event, a place and an action."""
+    return all(record[name] for name in ("event_id", "touchpoint", "channel", "action"))
+
+
+def cell_of(record: dict[str, Any]) -> Cell:
+    """Where a response counts."""
+    return (SCALES[record["instrument"]][0], record["instrument"], *_where(record), record["score"])
+
+
+def action_cell(record: dict[str, Any]) -> Cell:
+    """Where a touchpoint counts."""
+    return ("touchpoints", record["action"], *_where(record), 0)
+
+
+def _where(record: dict[str, Any]) -> tuple[str, str, str, int]:
+    minute = ms(record["occurred_at"]) // 60_000
+    return (record["touchpoint"], record["channel"], record["segment"] or "none", minute)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the two inputs.
+
+    Attributes:
+        file: its schema.
+        parsed: the same, parsed.
+        good: whether a record can be counted.
+        identity: the name of its id.
+        version: of two records with one id the higher one holds.
+        cell: where it counts.
+    """
+
+    file: str
+    parsed: Any
+    good: Callable[[dict[str, Any]], bool]
+    identity: str
+    version: Callable[[dict[str, Any]], tuple[int, bool]]
+    cell: Callable[[dict[str, Any]], Cell]
+
+
+RESPONSES = Kind(
+    "survey_response.avsc",
+    RESPONSE,
+    good_response,
+    "response_id",
+    lambda record: (record["revision"], record["retracted"]),
+    cell_of,
+)
+TOUCHPOINTS = Kind(
+    "touchpoint_event.avsc", TOUCHPOINT, good_touchpoint, "event_id", lambda _: (0, False), action_cell
+)
+
+
 def recount_partition(
-    result: Recount, partition: int, rows: Iterable[tuple[int, int, bytes | None]], horizon: int
+    result: Recount,
+    partition: int,
+    rows: Iterable[tuple[int, int, bytes | None]],
+    horizon: int,
+    kind: Kind = RESPONSES,
 ) -> None:
     """Add one partition's (offset, kafka_time, value) rows, in offset order."""
     known: dict[str, list[Any]] = {}  # id -> until, version, cell
     watermark = -(10**18)
     for offset, kafka_time, value in rows:
         result.read += 1
-        record = decode(value, "survey_response.avsc", RESPONSE)
-        if not wanted(record, kafka_time):
+        record = decode(value, kind.file, kind.parsed)
+        if record is None or not kind.good(record) or not _in_time(record, kafka_time):
             result.outcomes[partition, kafka_time // _DAY_MS, "dead_letter"] += 1
             result.dead.add((partition, offset))
             continue
-        assert record is not None
         at, limit = ms(record["occurred_at"]), watermark - horizon
         watermark = max(watermark, at)
-        result.outcomes[
-            partition, kafka_time // _DAY_MS, _outcome(result.cells, known, record, at, limit)
-        ] += 1
+        outcome = _outcome(result.cells, known, record, at, limit, kind)
+        result.outcomes[partition, kafka_time // _DAY_MS, outcome] += 1
+        result.kept[partition, offset] = (record, outcome)
 
 
 def _outcome(
-    cells: Counter[Cell], known: dict[str, list[Any]], record: dict[str, Any], at: int, limit: int
+    cells: Counter[Cell],
+    known: dict[str, list[Any]],
+    record: dict[str, Any],
+    at: int,
+    limit: int,
+    kind: Kind,
 ) -> str:
     if at < limit:
         return "late"
-    before = known.get(record["response_id"])
+    name, version = record[kind.identity], kind.version(record)
+    before = known.get(name)
     if before and before[0] < limit:
         before = None
-    version = (record["revision"], record["retracted"])
     if before and version <= before[1]:
         before[0] = max(before[0], at)
         return "duplicate" if version == before[1] else "stale"
     if before and before[2]:
         cells[before[2]] -= 1
-    cell = None if record["retracted"] else cell_of(record, at)
+    cell = None if version[1] else kind.cell(record)
     if cell:
         cells[cell] += 1
-    known[record["response_id"]] = [max(at, before[0]) if before else at, version, cell]
-    return "retracted" if record["retracted"] else "counted"
-
-
-def cell_of(record: dict[str, Any], at: int) -> Cell:
-    """Where a response counts."""
-    name = record["instrument"]
-    dimensions = (record["touchpoint"], record["channel"], record["segment"] or "none")
-    return (SCALES[name][0], name, *dimensions, at // 60_000, record["score"])
+    known[name] = [max(at, before[0]) if before else at, version, cell]
+    return "retracted" if version[1] else "counted"
 
 
 async def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[int, int, bytes | None]]]:
@@ -159,9 +220,16 @@ async def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[int, in
 
 async def recount_responses(bootstrap: str, topic: str, horizon: int = 7 * _DAY_MS) -> Recount:
     """Recount everything that stands in a topic of survey responses."""
+    return recounted(await read_topic(bootstrap, topic), horizon)
+
+
+def recounted(
+    partitions: dict[int, list[tuple[int, int, bytes | None]]], horizon: int, kind: Kind = RESPONSES
+) -> Recount:
+    """What must come of a whole topic, as `read_topic` gives it."""
     result = Recount()
-    for partition, rows in (await read_topic(bootstrap, topic)).items():
-        recount_partition(result, partition, rows, horizon)
+    for partition, rows in partitions.items():
+        recount_partition(result, partition, rows, horizon, kind)
     result.cells = Counter({cell: n for cell, n in result.cells.items() if n})
     return result
 
@@ -182,7 +250,7 @@ async def full_recount_of_responses(bootstrap: str, topic: str) -> Counter[Cell]
 
 async def published_cells(bootstrap: str, topic: str) -> Counter[Cell]:
     """What readers of the topic `cells` see: the highest version of each (cell, part), parts added up."""
-    parsed = _schema("cell.avsc")
+    parsed = schema_of("cell.avsc")
     best: dict[tuple[Cell, int], tuple[int, int]] = {}
     for rows in (await read_topic(bootstrap, topic)).values():
         for _, _, value in rows:
@@ -202,7 +270,7 @@ async def published_cells(bootstrap: str, topic: str) -> Counter[Cell]:
 
 async def published_outcomes(bootstrap: str, topic: str, source: str) -> Counter[tuple[int, int, str]]:
     """The highest version of each outcome count."""
-    parsed = _schema("outcome.avsc")
+    parsed = schema_of("outcome.avsc")
     best: dict[tuple[int, int, str], tuple[int, int]] = {}
     for rows in (await read_topic(bootstrap, topic)).values():
         for _, _, value in rows:
