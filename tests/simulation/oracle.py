@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.recount import Cell, _schema, decode, ms
+from tests.support.recount import Cell, decode, ms, schema_of
 
-TOUCHPOINT = _schema("touchpoint_event.avsc")
+TOUCHPOINT = schema_of("touchpoint_event.avsc")
 _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
 _SERVICE = {"case_opened", "case_replied", "case_resolved", "case_reopened"}
