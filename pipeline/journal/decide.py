@@ -52,7 +52,6 @@ class _Decider:
         arrivals = Arrivals(
             batch.a,
             batch.b,
-            records.offsets[batch.at],
             batch.numbers("occurred_at"),
             version,
             series,

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.journal.columns import narrow
 from pipeline.journal.deltas import CellChanges
-from pipeline.journal.index import Ids
+from pipeline.journal.index import Ids, lead, until_of
 from pipeline.journal.outcomes import Outcome
-from pipeline.journal.pack import pack, unpack
+from pipeline.journal.pack import Columns, pack, unpack
 from pipeline.measures.cells import Series
 
 DAY_MS = 86_400_000
@@ -76,7 +77,7 @@ def pack_effect(effect: Effect) -> bytes:
         "deltas": [[q, number, cells.series] for q, (number, cells) in effect.deltas.items()],
         "messages": list(map(row_of, effect.messages)),
     }
-    columns = {name: narrow(getattr(effect.ids, name)) for name in Ids.__slots__}
+    columns = columns_of_ids(effect.ids)
     for q, (_, cells) in effect.deltas.items():
         columns |= columns_of(cells, str(q))
     return pack(head, columns)
@@ -89,7 +90,6 @@ def unpack_effect(value: bytes) -> Effect:
 
 def effect_of(head: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]) -> Effect:
     """A record of the kind "effect", unpacked."""
-    wide = {name: widened(columns[name], name) for name in Ids.__slots__}
     return Effect(
         sequence=head["sequence"],
         last=head["last"],
@@ -98,32 +98,34 @@ def effect_of(head: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]) 
         published=head["published"],
         outcomes={(day, Outcome(outcome)): n for day, outcome, n in head["outcomes"]},
         leaves=tuple(Series(*leaf) for leaf in head["leaves"]),
-        ids=Ids(**wide),
+        ids=ids_of(columns),
         cases=head["cases"],
         deltas={q: (number, cells_of(columns, str(q), series)) for q, number, series in head["deltas"]},
         messages=tuple(map(message_of, head["messages"])),
     )
 
 
-def narrow(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The same integers in the smallest type that holds them all: journals are kept for long."""
-    if column.dtype.kind == "u" or not len(column):
-        return column
-    low, high = int(column.min()), int(column.max())
-    for kind, least, most in _NARROW:
-        if least <= low and high <= most:
-            return column.astype(kind)
-    return column
+def columns_of_ids(ids: Ids) -> Columns:
+    """Ids as columns of a record, as narrow as they are: journals are kept for long."""
+    columns = {"a": ids.a, "b": ids.b, "lead": narrow(lead(ids.until, ids.minute))}
+    return columns | {name: narrow(getattr(ids, name)) for name in ("version", "series", "minute", "bin")}
 
 
-_NARROW = [(kind, np.iinfo(kind).min, np.iinfo(kind).max) for kind in (np.int8, np.int16, np.int32)]
-_ID_TYPES = {"a": np.uint64, "b": np.uint64, "series": np.int32, "minute": np.int32, "bin": np.int32}
+def ids_of(columns: Mapping[str, npt.NDArray[Any]]) -> Ids:
+    """The inverse of `columns_of_ids`; version 1 had `until` itself."""
+    minute = columns["minute"].astype(np.int32)
+    return Ids(
+        columns["a"].astype(np.uint64),
+        columns["b"].astype(np.uint64),
+        until=columns["until"].astype(np.int64) if "until" in columns else until_of(columns["lead"], minute),
+        version=columns["version"].astype(np.int64),
+        series=columns["series"].astype(np.int32),
+        minute=minute,
+        bin=columns["bin"].astype(np.int32),
+    )
+
+
 _CELL_TYPES = {"at": np.uint32, "minute": np.int32, "bin": np.int32}
-
-
-def widened(column: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """The inverse of `narrow` for a column of `Ids`."""
-    return column.astype(_ID_TYPES.get(name, np.int64))
 
 
 def columns_of(cells: CellChanges, prefix: str) -> dict[str, npt.NDArray[Any]]:

@@ -1,14 +1,19 @@
 """`Index`: everything that is remembered under the ids of one source partition, whole batches at a time.
 
-Open addressing over a table of row numbers; the rows themselves are dense columns. Ids are 128-bit hashes (`a`, `b`).
+Ids are the bulk of a worker's memory: see `docs/operations.md` for what one takes. So the rows are dense columns, each
+as narrow as its values allow, and beside them stands an open-addressing table of row numbers. Ids are 128-bit hashes
+(`a`, `b`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.journal.columns import Column, Rows, zeros
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -16,7 +21,15 @@ UInt64s = npt.NDArray[np.uint64]
 
 NEVER = -(1 << 62)  # a time before all times; leaves room to subtract a horizon
 NO_CELL = -1
-_FIRST_SLOTS = 1 << 12
+_MINUTE_MS, _HALF_MINUTE_MS = 60_000, 30_000
+_FIRST_ROWS, _GROWTH = 256, 1.5
+_FULL, _FRESH = 0.6, 0.4  # share of the table that is in use when it is made anew, and after that
+_CHUNK = 1 << 16
+_KINDS = {
+    **{"a": np.uint64, "b": np.uint64, "lead": np.int64, "version": np.int64},
+    **{"minute": np.int32, "series": np.int32, "bin": np.int32, "changed": np.bool_},
+}
+_WORTH_IT = 8  # a whole pass over the rows, where at least one in so many can go
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +39,6 @@ class Ids:
     Attributes:
         a: uint64, first half of the id's hash.
         b: uint64, second half.
-        offset: int64, source offset of the version that is in force.
         until: int64, highest `occurred_at` ever seen under the id, milliseconds since 1970.
         version: int64, revision * 2 + retracted of the version in force.
         series: int32, number of the leaf it counts in, or NO_CELL.
@@ -36,7 +48,6 @@ class Ids:
 
     a: UInt64s
     b: UInt64s
-    offset: Int64s
     until: Int64s
     version: Int64s
     series: Int32s
@@ -48,45 +59,54 @@ class Ids:
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Ids:
         """The rows chosen by position or by mask."""
-        return Ids(*[getattr(self, name)[rows] for name in _NAMES])
+        return Ids(*[getattr(self, name)[rows] for name in NAMES])
 
     @staticmethod
     def unknown(a: UInt64s, b: UInt64s) -> Ids:
         """Ids of which nothing is known."""
         n = len(a)
-        none = np.full(n, NO_CELL, np.int32)
-        zeros = np.zeros(n, np.int32)
-        version = np.full(n, -1, np.int64)
         return Ids(
             a,
             b,
-            np.full(n, -1, np.int64),
-            np.full(n, NEVER * 2, np.int64),
-            version,
-            none,
-            zeros,
-            zeros.copy(),
+            until=np.full(n, NEVER * 2, np.int64),
+            version=np.full(n, -1, np.int64),
+            series=np.full(n, NO_CELL, np.int32),
+            minute=np.zeros(n, np.int32),
+            bin=np.zeros(n, np.int32),
         )
 
 
-_NAMES = Ids.__slots__
+NAMES = Ids.__slots__
+
+
+def lead(until: Int64s, minute: Int32s) -> Int64s:
+    """`until` as the time since the middle of the bucket: a small number for an id that was never edited."""
+    return until - (minute * np.int64(_MINUTE_MS) + _HALF_MINUTE_MS)
+
+
+def until_of(lead: npt.NDArray[np.signedinteger[Any]], minute: Int32s) -> Int64s:
+    """The inverse of `lead`."""
+    middle: Int64s = minute * np.int64(_MINUTE_MS) + _HALF_MINUTE_MS
+    return middle + lead
 
 
 class Index:
-    """Ids and what is known under them. Grows by doubling; nothing is ever removed in place."""
+    """Ids and what is known under them. Nothing leaves but by `forget`."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._table = np.zeros(_FIRST_SLOTS, np.int32)  # row number + 1; 0 is an empty slot
-        self._rows = Ids.unknown(np.zeros(1024, np.uint64), np.zeros(1024, np.uint64))
+        self._room = 0
+        self._table = np.zeros(int(_FIRST_ROWS / _FRESH), np.uint32)  # row number + 1; 0 is an empty slot
+        self._columns = {name: Column(kind) for name, kind in _KINDS.items()}
+        self.reserve(_FIRST_ROWS)
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def nbytes(self) -> int:
-        """Memory of the table and the columns, spare room included."""
-        return int(self._table.nbytes + sum(getattr(self._rows, name).nbytes for name in _NAMES))
+        """Memory that it takes."""
+        return self._table.nbytes + self._count * sum(column.itemsize for column in self._columns.values())
 
     def get(self, a: UInt64s, b: UInt64s) -> Ids:
         """What is known under these ids; `until` lies before all times where nothing is."""
@@ -94,64 +114,127 @@ class Index:
         rows = self._find(a, b)
         hit = np.flatnonzero(rows >= 0)
         if len(hit):
-            place = rows[hit]
-            for name in _NAMES[2:]:
-                getattr(known, name)[hit] = getattr(self._rows, name)[place]
+            found = self._read(rows[hit])
+            for name in NAMES[2:]:
+                getattr(known, name)[hit] = getattr(found, name)
         return known
 
-    def put(self, ids: Ids) -> None:
-        """Insert or replace; ids in one call are distinct."""
+    def put(self, ids: Ids, *, sealed: bool = False) -> None:
+        """Insert or replace; ids in one call are distinct.
+
+        Args:
+            ids: what is known now.
+            sealed: it stands in a segment, and is no change since.
+        """
         rows = self._find(ids.a, ids.b)
         old = rows >= 0
         if old.any():
-            self._write(rows[old], ids.take(old))
+            self._write(rows[old], ids.take(old), sealed)
             ids = ids.take(~old)
         if len(ids):
             first = self._count
-            self._grow(first + len(ids))
+            self.reserve(first + len(ids))
             self._count += len(ids)
-            new = np.arange(first, self._count)
-            self._write(new, ids)
-            self._insert(ids.a, new)
+            self._write(slice(first, self._count), ids, sealed)
+            self._insert(first, self._count)
+
+    def changed(self) -> Ids:
+        """What is known under the ids that were put since they were last sealed."""
+        return self._read(np.flatnonzero(self._columns["changed"][: self._count]))
+
+    def sealed(self) -> None:
+        """Everything stands in segments."""
+        if self._count:
+            self._columns["changed"].write(slice(0, self._count), np.zeros(1, np.bool_))
 
     def all(self) -> Ids:
-        """Every id, in the order of first sight."""
-        return self._rows.take(np.arange(self._count))
+        """Every id."""
+        return self._read(np.arange(self._count))
 
-    def _write(self, rows: Int64s, ids: Ids) -> None:
-        for name in _NAMES:
-            getattr(self._rows, name)[rows] = getattr(ids, name)
+    def forget(self, limit: int) -> int:
+        """Let go of ids that were last seen before `limit`, if enough can go to be worth a pass; how many went.
+
+        Housekeeping: whoever looks such an id up takes it for unknown anyway, because the watermark never goes back.
+        """
+        starts = range(0, self._count, _CHUNK)
+        old = [self._until(slice(k, min(k + _CHUNK, self._count))) < limit for k in starts]
+        gone = sum(int(part.sum()) for part in old)
+        if not gone or gone * _WORTH_IT < self._count:
+            return 0
+        alive = np.flatnonzero(~np.concatenate(old))
+        for column in self._columns.values():
+            column.keep(alive)
+        self._count = self._room = len(alive)
+        self._renew_table(self._count)
+        return gone
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many, where there is less."""
+        if rows > self._room:
+            self._room = max(rows, int(self._room * _GROWTH))
+            for column in self._columns.values():
+                column.resize(self._count, self._room)
+        if rows > len(self._table) * _FULL:
+            self._renew_table(rows)
+
+    def _read(self, rows: Rows) -> Ids:
+        read = self._columns
+        return Ids(
+            read["a"][rows],
+            read["b"][rows],
+            until=self._until(rows),
+            version=read["version"][rows].astype(np.int64),
+            series=read["series"][rows].astype(np.int32),
+            minute=read["minute"][rows].astype(np.int32),
+            bin=read["bin"][rows].astype(np.int32),
+        )
+
+    def _until(self, rows: Rows) -> Int64s:
+        return until_of(self._columns["lead"][rows], self._columns["minute"][rows])
+
+    def _write(self, rows: Rows, ids: Ids, sealed: bool) -> None:
+        columns = self._columns
+        for name in ("a", "b", "minute", "version", "series", "bin"):
+            columns[name].write(rows, getattr(ids, name))
+        columns["lead"].write(rows, lead(ids.until, ids.minute))
+        columns["changed"].write(rows, np.array(not sealed))
+
+    def _slots(self, a: UInt64s) -> Int64s:
+        """Where the search for an id begins. Any size of table will do, so that it need not double."""
+        return ((a >> np.uint64(32)) * np.uint64(len(self._table)) >> np.uint64(32)).astype(np.int64)
 
     def _find(self, a: UInt64s, b: UInt64s) -> Int64s:
         """Row of each id, or -1. Each round probes one slot further for those still undecided."""
         found = np.full(len(a), -1, np.int64)
-        todo = np.arange(len(a))
-        mask = len(self._table) - 1
-        slot = (a & np.uint64(mask)).astype(np.int64)
+        known_a, known_b = self._columns["a"], self._columns["b"]
+        todo, slot = np.arange(len(a)), self._slots(a)
         while len(todo):
-            row = self._table[slot].astype(np.int64) - 1
-            used = row >= 0
-            todo, slot, row = todo[used], slot[used], row[used]
-            same = (self._rows.a[row] == a[todo]) & (self._rows.b[row] == b[todo])
+            entry = self._table[slot]
+            used = np.flatnonzero(entry)
+            todo, slot, row = todo[used], slot[used], entry[used].astype(np.int64) - 1
+            same = known_a[row] == a[todo]
+            same[same] = known_b[row[same]] == b[todo[same]]
             found[todo[same]] = row[same]
-            todo, slot = todo[~same], (slot[~same] + 1) & mask
+            other = ~same
+            todo, slot = todo[other], self._next(slot[other])
         return found
 
-    def _insert(self, a: UInt64s, rows: Int64s) -> None:
+    def _next(self, slot: Int64s) -> Int64s:
+        slot += 1
+        slot[slot == len(self._table)] = 0
+        return slot
+
+    def _insert(self, first: int, last: int) -> None:
         """New rows into the table: of several that want one slot the last writer wins, the others go on."""
-        mask = len(self._table) - 1
-        slot = (a & np.uint64(mask)).astype(np.int64)
+        rows = np.arange(first + 1, last + 1, dtype=np.uint32)
+        slot = self._slots(self._columns["a"][first:last])
         while len(rows):
             free = self._table[slot] == 0
-            self._table[slot[free]] = (rows[free] + 1).astype(np.int32)
-            lost = self._table[slot] != rows + 1
-            rows, slot = rows[lost], (slot[lost] + 1) & mask
+            self._table[slot[free]] = rows[free]
+            lost = np.flatnonzero(self._table[slot] != rows)
+            rows, slot = rows[lost], self._next(slot[lost])
 
-    def _grow(self, need: int) -> None:
-        capacity = len(self._rows)
-        if need > capacity:
-            size = max(need, capacity * 2)
-            self._rows = Ids(*(np.resize(getattr(self._rows, name), size) for name in _NAMES))
-        if need * 2 > len(self._table):
-            self._table = np.zeros(1 << (need * 4 - 1).bit_length(), np.int32)
-            self._insert(self._rows.a[: self._count], np.arange(self._count))
+    def _renew_table(self, rows: int) -> None:
+        self._table = zeros(max(int(rows / _FRESH), int(_FIRST_ROWS / _FRESH)), np.uint32)
+        for start in range(0, self._count, _CHUNK):
+            self._insert(start, min(start + _CHUNK, self._count))

@@ -7,14 +7,14 @@ fold it, and decide again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pipeline.journal.effect import Effect, effect_of, pack_effect
 from pipeline.journal.index import Ids
-from pipeline.journal.log import Log, Unknown
+from pipeline.journal.log import Entry, Log, Unknown
 from pipeline.journal.pack import unpack
 from pipeline.journal.segments import MissingSegment, load, needed, seal
 from pipeline.journal.snapshot import Chunk, Gathering, chunk_of, chunks_of, load_state
@@ -62,6 +62,7 @@ class Journal:
         ids: the partition of the ids topic beside it.
         name: for messages.
         writer: a name that no other writer has, so that what two of them seal can be told apart.
+        run: calls what takes long, perhaps in a thread.
 
     Attributes:
         state: the fold so far.
@@ -70,7 +71,7 @@ class Journal:
         snapshot_time: when that was written, as the log says, milliseconds since 1970; 0 before one was read.
     """
 
-    def __init__(self, log: Log, ids: Log, name: str, writer: str) -> None:
+    def __init__(self, log: Log, ids: Log, name: str, writer: str, run: Run = run_here) -> None:
         self.state = State()
         self.next = 0
         self.tail = Tail()
@@ -81,6 +82,7 @@ class Journal:
         self._ids = ids
         self._name = name
         self._writer = writer
+        self._run = run
         self._started = False
         self._snapshots = 0
         self._gathering = Gathering({})
@@ -100,15 +102,10 @@ class Journal:
         else:
             await self._start_over(begin, end)
 
-    async def append(self, effect: Effect, run: Run = run_here) -> bool:
-        """Write an effect decided on this very state; True if it counts. Otherwise the state was caught up.
-
-        Args:
-            effect: the next one of `state`.
-            run: calls the fold, perhaps in a thread.
-        """
+    async def append(self, effect: Effect) -> bool:
+        """Write an effect decided on this very state; True if it counts. Otherwise the state was caught up."""
         value = pack_effect(effect)
-        if not await self._put(value, partial(run, self.state.fold, effect)):
+        if not await self._put(value, partial(self._run, self.state.fold, effect)):
             return False
         self.tail.add(value)
         return True
@@ -117,24 +114,25 @@ class Journal:
         """Time for a snapshot: what is read at a recovery is at most about three times what is alive."""
         return self.tail.size >= max(floor, 2 * self._snapshot_bytes)
 
-    async def snapshot(self, horizon: int, run: Run = run_here) -> bool:
+    async def snapshot(self, horizon: int) -> bool:
         """Seal the ids that changed, write the rest of the state into the journal, and truncate both logs behind it.
 
         Nothing hangs on it but the length of the journal: if it fails, the next one does it.
 
         Args:
             horizon: milliseconds behind the watermark for which ids are remembered.
-            run: calls what takes long, perhaps in a thread.
 
         Returns:
             Whether the snapshot stands, every chunk of it at its expected place.
         """
-        state = self.state
+        state, run = self.state, self._run
+        limit = state.watermark - horizon
         self._snapshots += 1
         name = f"{self._writer}.{self._snapshots}"
+        await run(state.index.forget, limit)
         changed: Ids = await run(state.changed_ids)
         sealed = (await seal(self._ids, changed, name),) if len(changed) else ()
-        segments = needed((*state.segments, *sealed), state.watermark - horizon)
+        segments = needed((*state.segments, *sealed), limit)
         first = self.next
         chunks: list[bytes] = await run(chunks_of, state, segments, name)
         for chunk in chunks:
@@ -200,8 +198,7 @@ class Journal:
         position = begin
         while position < end:
             entries, position = await self._log.read(position, end)
-            for entry in entries:
-                reading.take(entry.value, entry.time)
+            await self._run(reading.take, entries)
         if reading.searching or reading.ahead:
             self._refuse(begin, reading)
         try:
@@ -209,7 +206,7 @@ class Journal:
         except MissingSegment as error:
             msg = f"the journal {self._name} names ids that are not there: {error}; run `feedback reset`"
             raise JournalBroken(msg) from error
-        reading.state.load_index(sealed)
+        await self._run(reading.state.load_index, sealed)
         self.counts.ignored += reading.ignored
         self.state, self.next, self._started = reading.state, position, True
         self._gathering = Gathering({})
@@ -261,14 +258,15 @@ class Reading:
         self.ignored = 0
         self._gathering = Gathering({})
 
-    def take(self, value: bytes | None, time: int = 0) -> None:
-        """One record, in the order of the log; `time` is the log's."""
-        head, columns = unpack(value or b"")
-        if head["kind"] == "snapshot":
-            self._snapshot(chunk_of(head, columns), time)
-        elif not self.searching:
-            self.tail.add(value)
-            self._effect(effect_of(head, columns))
+    def take(self, entries: Iterable[Entry]) -> None:
+        """More records, in the order of the log."""
+        for entry in entries:
+            head, columns = unpack(entry.value or b"")
+            if head["kind"] == "snapshot":
+                self._snapshot(chunk_of(head, columns), entry.time)
+            elif not self.searching:
+                self.tail.add(entry.value)
+                self._effect(effect_of(head, columns))
 
     def _snapshot(self, chunk: Chunk, time: int) -> None:
         blob, state = self._gathering.take(chunk), self.state

@@ -38,7 +38,6 @@ class Arrivals:
 
     Attributes:
         a: uint64, b: uint64: hash of the id.
-        offset: int64.
         time: int64, `occurred_at` in milliseconds since 1970.
         version: int64, revision * 2 + retracted.
         series: int32, number of the leaf it counts in.
@@ -47,7 +46,6 @@ class Arrivals:
 
     a: UInt64s
     b: UInt64s
-    offset: Int64s
     time: Int64s
     version: Int64s
     series: Int32s
@@ -94,7 +92,7 @@ def settle(index: Index, arrivals: Arrivals, horizon: int, watermark: int) -> Se
     for k in range(int(turn.max(initial=0)) + 1):
         rows = np.flatnonzero((turn == k) & ~late)
         gone.append(_one_version_each(now, arrivals, rows, first[rows], limit[rows], outcome))
-    touched = (now.until != before.until) | (now.version != before.version) | (now.offset != before.offset)
+    touched = (now.until != before.until) | (now.version != before.version)
     return Settled(outcome, now.take(np.flatnonzero(touched)), _joined(gone), int(seen[-1]))
 
 
@@ -113,7 +111,6 @@ def _one_version_each(
     left = now.take(place[fresh & known & (now.series[place] != NO_CELL)])
     now.until[place] = np.where(known, np.maximum(now.until[place], time), time)
     source, target = rows[fresh], place[fresh]
-    now.offset[target] = arrivals.offset[source]
     now.version[target] = version[fresh]
     now.series[target] = np.where(retracted[fresh], NO_CELL, arrivals.series[source])
     now.minute[target] = time[fresh] // 60_000

@@ -94,6 +94,7 @@ class SourcePartition:
     async def recover(self) -> None:
         """Bring the state to the end of the journal."""
         await self.journal.catch_up()
+        await self._run(self.state.index.forget, self.state.watermark - self._decide.horizon)
 
     async def apply(self, records: Records) -> list[Decision]:
         """Settle records in offset order; what of them counted through this call.
@@ -118,7 +119,7 @@ class SourcePartition:
         """A snapshot, once the journal has grown; whether one was written. A failed one is left to the next time."""
         if not self.journal.due(self._snapshot_floor):
             return False
-        return await self.journal.snapshot(self._decide.horizon, self._run)
+        return await self.journal.snapshot(self._decide.horizon)
 
     async def publish(self) -> int:
         """Send what accepted effects owe downstream; how many effects went out."""
@@ -130,7 +131,7 @@ class SourcePartition:
             # before the journal: were they sent after it, a crash in between would lose them; their key is the
             # position of the record, so that sending them again changes nothing
             await self._outputs.send(decision.dead_letters)
-        return decision if await self.journal.append(decision.effect, self._run) else None
+        return decision if await self.journal.append(decision.effect) else None
 
     async def _with_what_is_missing(self, records: Records) -> Records:
         """Delivery skipped ahead: another owner was here, or the delivery lost something. First the journal."""

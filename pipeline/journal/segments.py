@@ -6,17 +6,17 @@ segment that no snapshot names: an orphan, which readers pass over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.journal.effect import narrow, widened
+from pipeline.journal.effect import columns_of_ids, ids_of
 from pipeline.journal.index import Ids
 from pipeline.journal.log import Log
 from pipeline.journal.pack import pack, unpack
 
-_ROWS = 40_000  # of one record, about forty bytes each
+_ROWS = 100_000  # of one record, about thirty bytes each
 
 
 class Segment(NamedTuple):
@@ -46,33 +46,34 @@ async def seal(log: Log, ids: Ids, name: str) -> Segment:
     return Segment(name, len(ids), min(offsets), max(offsets), int(ids.until.max()))
 
 
-async def load(log: Log, segments: Sequence[Segment]) -> list[Ids]:
-    """The ids of these segments, oldest first.
+async def load(log: Log, segments: Sequence[Segment]) -> Iterator[Ids]:
+    """The ids of these segments, oldest first. What was taken is let go of: there may be ten million.
 
     Raises:
         MissingSegment: not everything is there.
         Unknown, OutOfRange: as the log.
     """
     if not segments:
-        return []
+        return iter(())
     wanted = {segment.name: segment.ids for segment in segments}
-    found: dict[tuple[str, int], Ids] = {}  # a record written twice by a retry is one
+    found: dict[tuple[str, int], bytes] = {}  # a record written twice by a retry is one
+    counts = dict.fromkeys(wanted, 0)
     position, stop = segments[0].first, max(s.last for s in segments) + 1
     while position < stop:
         entries, position = await log.read(position, stop)
         for entry in entries:
-            name, start, ids = _unpack(entry.value or b"")
-            if name in wanted:
-                found[name, start] = ids
-    counts = dict.fromkeys(wanted, 0)
-    for (name, _), ids in found.items():
-        counts[name] += len(ids)
+            head, columns = unpack(entry.value or b"")
+            key = head["name"], head["start"]
+            if head["name"] in wanted and key not in found:
+                found[key] = entry.value or b""
+                counts[head["name"]] += len(columns["a"])
     if counts != wanted:
         short = sorted(name for name in wanted if counts[name] != wanted[name])
         msg = f"{len(short)} of {len(wanted)} segments of ids are incomplete"
         raise MissingSegment(msg)
     order = {segment.name: k for k, segment in enumerate(segments)}
-    return [found[key] for key in sorted(found, key=lambda key: (order[key[0]], key[1]))]
+    oldest_first = sorted(found, key=lambda key: (order[key[0]], key[1]))
+    return (ids_of(unpack(found.pop(key))[1]) for key in oldest_first)
 
 
 class MissingSegment(Exception):
@@ -86,10 +87,4 @@ def needed(segments: Sequence[Segment], limit: int) -> tuple[Segment, ...]:
 
 
 def _pack(ids: Ids, name: str, start: int) -> bytes:
-    columns = {name: narrow(getattr(ids, name)) for name in Ids.__slots__}
-    return pack({"kind": "ids", "name": name, "start": start}, columns)
-
-
-def _unpack(value: bytes) -> tuple[str, int, Ids]:
-    head, columns = unpack(value)
-    return head["name"], head["start"], Ids(**{name: widened(columns[name], name) for name in Ids.__slots__})
+    return pack({"kind": "ids", "name": name, "start": start}, columns_of_ids(ids))

@@ -11,12 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.journal.deltas import CellChanges
 from pipeline.journal.effect import Effect, Message
 from pipeline.journal.index import NEVER, Ids, Index
-from pipeline.journal.outcomes import Outcome, repeats
+from pipeline.journal.outcomes import Outcome
 from pipeline.measures.cells import Series
 
 if TYPE_CHECKING:
@@ -52,7 +50,6 @@ class State:
         outbox: sequence -> what that effect still has to send.
         published: everything up to this sequence is acknowledged downstream.
         segments: where ids are sealed, oldest first.
-        unsealed: ids of effects since the last snapshot, oldest first.
         snapshot_sequence: `sequence` as of that snapshot.
     """
 
@@ -69,9 +66,9 @@ class State:
         self.outbox: dict[int, Outgoing] = {}
         self.published = 0
         self.segments: tuple[Segment, ...] = ()
-        self.unsealed: list[Ids] = []
         self.snapshot_sequence = 0
         self._indexing = indexing
+        self._unindexed: list[Ids] = []  # of effects since the last snapshot, oldest first
         self._leaf_numbers: dict[Series, int] = {}
 
     def fold(self, effect: Effect) -> bool:
@@ -83,9 +80,10 @@ class State:
         self.watermark = effect.watermark
         self.name_leaves(effect.leaves)
         if len(effect.ids):
-            self.unsealed.append(effect.ids)
             if self._indexing:
                 self.index.put(effect.ids)
+            else:
+                self._unindexed.append(effect.ids)
         self.cases.update(effect.cases)
         self.outcomes.update(effect.outcomes)
         self.numbers.update({q: number - self.numbers[q] for q, (number, _) in effect.deltas.items()})
@@ -96,21 +94,23 @@ class State:
 
     def changed_ids(self) -> Ids:
         """What is known now under the ids that changed since the last snapshot, each once."""
-        none = np.zeros(0, np.uint64)
-        a, b = (np.concatenate([none, *(getattr(ids, half) for ids in self.unsealed)]) for half in ("a", "b"))
-        first = np.flatnonzero(repeats(a, b)[1] == 0)
-        return self.index.get(a[first], b[first])
+        return self.index.changed()
 
     def sealed(self, segments: tuple[Segment, ...]) -> None:
         """A snapshot of this state with these segments is the first of its number in the journal."""
         self.segments = segments
         self.snapshot_sequence = self.sequence
-        self.unsealed = []
+        self._unindexed = []
+        self.index.sealed()
 
     def load_index(self, sealed: Iterable[Ids]) -> None:
         """Fill the index of a state that was folded without one: sealed ids first, then those since."""
-        for ids in (*sealed, *self.unsealed):
+        self.index.reserve(sum(segment.ids for segment in self.segments))
+        for ids in sealed:
+            self.index.put(ids, sealed=True)
+        for ids in self._unindexed:
             self.index.put(ids)
+        self._unindexed = []
         self._indexing = True
 
     def name_leaves(self, leaves: Iterable[Series]) -> None:

@@ -231,6 +231,7 @@ class Worker:
                     KafkaLog(self.broker, ids, p),
                     f"{journal}/{p}",
                     uuid4().hex,
+                    self._in_thread,
                 ),
                 inputs=inputs,
                 outputs=self.outputs,

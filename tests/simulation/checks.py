@@ -119,7 +119,7 @@ def recovered(world: World, source: Source, whole: State) -> None:
 
 def same(left: Ids, right: Ids) -> bool:
     """Column by column."""
-    names = ("offset", "until", "version", "series", "minute", "bin")
+    names = ("until", "version", "series", "minute", "bin")
     return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in names)
 
 

@@ -165,7 +165,11 @@ async def _truncate_at_once(self: Any, horizon: int, run: Any = None) -> bool:
     """The snapshot is written, so the log behind it is not needed: whether or not it stands."""
     self._snapshots += 1
     name = f"{self._writer}.{self._snapshots}"
-    sealed = [await journal.seal(self._ids, self.state.changed_ids(), name)] if self.state.unsealed else []
+    sealed = (
+        [await journal.seal(self._ids, self.state.changed_ids(), name)]
+        if len(self.state.changed_ids())
+        else []
+    )
     segments = _needed((*self.state.segments, *sealed), self.state.watermark - horizon)
     before = self.next
     for chunk in _chunks_of(self.state, segments, name):

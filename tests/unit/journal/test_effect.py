@@ -21,7 +21,7 @@ int64 = st.integers(-(2**62), 2**62)
 def ids_of(values: list[int]) -> Ids:
     wide = np.array(values, np.int64)
     small = np.array([v % 1000 - 500 for v in values], np.int32)
-    return Ids(wide.astype(np.uint64), wide.astype(np.uint64), wide, wide, wide, small, small, small)
+    return Ids(wide.astype(np.uint64), wide.astype(np.uint64), wide, wide, small, small, small)
 
 
 def effect_of(values: list[int]) -> Effect:

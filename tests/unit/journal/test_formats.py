@@ -36,7 +36,8 @@ async def read(told: dict) -> Journal:
 @pytest.mark.parametrize("name", FILES)
 async def test_a_journal_of_every_version_is_read(name):
     told = golden(name)
-    assert state_as_text((await read(told)).state) == told["state"]
+    ids = [[*row[:2], *row[-5:]] for row in told["state"]["ids"]]  # version 1 kept an offset in between
+    assert state_as_text((await read(told)).state) == told["state"] | {"ids": ids}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.journal.index import NEVER, NO_CELL, Index
+from pipeline.journal.index import NAMES, NEVER, NO_CELL, Index
 from pipeline.journal.outcomes import Arrivals, Outcome, repeats, settle
 
 HORIZON = 100
@@ -23,7 +25,6 @@ def arrivals_of(rows: list[Record], first: int) -> Arrivals:
     return Arrivals(
         a=(ids % 3).astype(np.uint64),
         b=ids.astype(np.uint64),
-        offset=np.arange(first, first + len(rows)),
         time=times * 1000,
         version=versions,
         series=bins.astype(np.int32),
@@ -79,6 +80,26 @@ def test_the_same_log_in_any_batches_ends_as_the_definition_says(rows: list[Reco
         for minute, bin_ in zip(settled.gone.minute.tolist(), settled.gone.bin.tolist(), strict=True):
             cells[minute, bin_] -= 1
     assert (outcomes, {cell: n for cell, n in cells.items() if n}) == oracle(rows)
+
+
+@given(records_of, st.lists(st.integers(1, 60), max_size=10), st.lists(st.booleans(), max_size=12))
+def test_forgetting_decides_nothing(rows: list[Record], cuts: list[int], forget: list[bool]) -> None:
+    """Two indices over one log, one of which forgets ids now and then: every batch ends the same."""
+    patient, tidy, watermark, place = Index(), Index(), NEVER, 0
+    for size, forgets in zip_longest([*cuts, len(rows)], forget[: len(cuts) + 1], fillvalue=False):
+        batch = rows[place : place + size]
+        if not batch:
+            break
+        arrivals = arrivals_of(batch, place)
+        one, other = (settle(index, arrivals, HORIZON * 1000, watermark) for index in (patient, tidy))
+        assert one.outcome.tolist() == other.outcome.tolist()
+        for mine, theirs in ((one.ids, other.ids), (one.gone, other.gone)):
+            assert all(getattr(mine, name).tolist() == getattr(theirs, name).tolist() for name in NAMES)
+        patient.put(one.ids)
+        tidy.put(other.ids)
+        watermark, place = one.watermark, place + len(batch)
+        if forgets:
+            tidy.forget(watermark - HORIZON * 1000)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=80))

@@ -16,7 +16,7 @@ from pipeline.journal.grouping import Changes
 from pipeline.journal.index import NEVER, Ids
 from pipeline.journal.journal import Journal, JournalBroken, Reading
 from pipeline.journal.leaves import Leaves
-from pipeline.journal.log import OutOfRange, Unknown
+from pipeline.journal.log import Entry, OutOfRange, Unknown
 from pipeline.journal.outcomes import Arrivals, Outcome, settle
 from pipeline.journal.partition import Decision, SourcePartition
 from pipeline.journal.rollup import Rollup
@@ -40,7 +40,7 @@ class Count:
         leaf = leaves.number(Series("csat", "csat_1_5", "checkout", "web", "none"))
         series, zeros = np.full(n, leaf, np.int32), np.zeros(n, np.int32)
         a = ids.astype(np.uint64)
-        arrivals = Arrivals(a, a, records.offsets, np.full(n, 60_000), zeros.astype(np.int64), series, zeros)
+        arrivals = Arrivals(a, a, np.full(n, 60_000), zeros.astype(np.int64), series, zeros)
         settled = settle(state.index, arrivals, self.horizon, state.watermark)
         came = settled.outcome == Outcome.COUNTED
         changes.add(series[came], ids[came], zeros[came], 1, ids[came])
@@ -122,8 +122,7 @@ async def test_every_record_counts_once(seed: int) -> None:
     inputs, journal, outputs = await work(seed)
     ids = [int(v) for v in inputs.values if v is not None]
     final = Reading(searching=False)  # every record that was ever written, truncated ones included
-    for value in journal.values:
-        final.take(value)
+    final.take(Entry(k, value, 0) for k, value in enumerate(journal.values))
     assert not final.ahead
     assert final.state.outcomes == Counter(
         {(0, Outcome.COUNTED): len(set(ids)), (0, Outcome.DUPLICATE): len(ids) - len(set(ids))}
