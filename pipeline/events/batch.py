@@ -6,7 +6,7 @@ the records that are obviously sound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -25,11 +25,9 @@ from pipeline.events.layout import Field, Layout, fields, id_field, resolve
 from pipeline.events.part import Part, replaced
 from pipeline.events.records import Records
 from pipeline.events.rejected import Reason, Rejected
-from pipeline.events.schemas import RecordSchema, by_id
+from pipeline.events.schemas import Lookup, RecordSchema, by_ids
 from pipeline.events.skim import Skim
 from pipeline.events.wire import FIRST_MS, LAST_MS
-
-Lookup = Callable[[int], RecordSchema | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ def decode(
     schema: RecordSchema,
     columns: Sequence[str] | None = None,
     *,
-    lookup: Lookup = by_id,
+    lookup: Lookup = by_ids,
 ) -> Batch:
     """The records that are readable as `schema`.
 
@@ -133,10 +131,11 @@ def decode(
         records: of one partition, in offset order.
         schema: the reader's; records written by other versions of its subject are resolved to it.
         columns: which fields `frame` shows, in this order; None for all. They change nothing in what is rejected.
-        lookup: gives the schema of an id, None if there is none.
+        lookup: the schemas of ids. An id means what it says, also where `schema` itself has another one.
 
     Raises:
         KeyError: `columns` names a field that the schema does not have.
+        Unseen: `lookup` does not know yet which schemas the records have.
     """
     known = {field.name: field for field in fields(schema)}
     wanted = tuple(known[name] for name in dict.fromkeys(known if columns is None else columns))
@@ -157,10 +156,9 @@ def _groups(records: Records, schema: RecordSchema, lookup: Lookup) -> tuple[lis
     """The records by writer schema, and those without a usable one."""
     at, block = _block(records.values)
     ids = block.schema_ids()
-    own = resolve(schema, schema)
-    if own and len(block) == len(records) and (ids == schema.schema_id).all():
-        return [_Group(block, at, own)], []
-    layouts = {i: layout for i in np.unique(ids).tolist() if (layout := _layout(i, schema, lookup))}
+    layouts = _layouts(ids, schema, lookup)
+    if len(layouts) == 1 and len(block) == len(records) and (ids == ids[0]).all():
+        return [_Group(block, at, layout) for layout in layouts.values()], []
     groups = [_group(block, at, ids == i, layout) for i, layout in layouts.items()]
     strange = np.full(len(records), NO_HEADER)
     strange[at] = ids
@@ -177,11 +175,17 @@ def _block(values: Sequence[bytes | None]) -> tuple[Int64s, Block]:
         return np.asarray(at, np.int64), Block.of([value for value in values if value is not None])
 
 
-def _layout(schema_id: int, schema: RecordSchema, lookup: Lookup) -> Layout | None:
-    if schema_id == NO_HEADER:
-        return None
-    writer = schema if schema_id == schema.schema_id else lookup(schema_id)
-    return resolve(writer, schema) if writer and writer.subject == schema.subject else None
+def _layouts(ids: Int64s, schema: RecordSchema, lookup: Lookup) -> dict[int, Layout]:
+    """How to read the records of each id, without those that cannot be read."""
+    different = ids[:1] if (ids == ids[:1]).all() else np.unique(ids)
+    writers = lookup([i for i in different.tolist() if i != NO_HEADER])
+    layouts = {i: _layout(writer, schema) for i, writer in writers.items()}
+    return {i: layout for i, layout in layouts.items() if layout is not None}
+
+
+def _layout(writer: RecordSchema, schema: RecordSchema) -> Layout | None:
+    ours = writer.name == schema.name and writer.subject in ("", schema.subject)
+    return resolve(writer, schema) if ours else None
 
 
 def _group(block: Block, at: Int64s, mine: Mask, layout: Layout) -> _Group:

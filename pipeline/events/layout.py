@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
@@ -37,12 +37,14 @@ class Field:
         kind: its type, without null.
         null: the number of the union branch that is null; None if the field cannot be null.
         time: it is milliseconds since 1970.
+        logical: Avro's logical type, "timestamp-millis" for instance; empty if it has none.
     """
 
     name: str
     kind: Kind
     null: int | None
     time: bool
+    logical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +76,31 @@ def id_field(schema: RecordSchema) -> str | None:
 
 @cache
 def resolve(writer: RecordSchema, reader: RecordSchema) -> Layout | None:
-    """How to read as `reader` what `writer` wrote; None if Avro's resolution rules do not allow it."""
-    written = {field.name: field for field in fields(writer)}
+    """How to read as `reader` what `writer` wrote; None if Avro's resolution rules do not allow it.
+
+    None, too, if a field has a type that the walk does not know, or a time another unit than ours.
+    """
+    try:
+        written = fields(writer)
+    except ValueError:
+        return None
+    wanted = {field.name: field for field in fields(reader)}
+    names = {field.name for field in written}
     defaults = {field["name"]: field["default"] for field in reader.avro["fields"] if "default" in field}
-    for field in fields(reader):
-        if field.name in written and not _readable(written[field.name], field):
-            return None
-        if field.name not in written and field.name not in defaults:
-            return None
-    missing = {name: value for name, value in defaults.items() if name not in written}
-    return Layout(fields(writer), fields(reader), MappingProxyType(missing))
+    if not all(_readable(field, wanted[field.name]) for field in written if field.name in wanted):
+        return None
+    if not wanted.keys() <= names | defaults.keys():
+        return None
+    # a writer may say no more than "long": it is judged by what it is read as
+    judged = tuple(replace(f, time=wanted[f.name].time) if f.name in wanted else f for f in written)
+    missing = {name: value for name, value in defaults.items() if name not in names}
+    return Layout(judged, fields(reader), MappingProxyType(missing))
 
 
 def _readable(written: Field, read: Field) -> bool:
     if written.null is not None and read.null is None:
+        return False
+    if written.logical not in ("", read.logical):
         return False
     return written.kind == read.kind or (written.kind, read.kind) in _PROMOTIONS
 
@@ -96,9 +109,14 @@ def _field(name: str, avro: Any) -> Field:
     null = None
     if isinstance(avro, list):
         null, (avro,) = avro.index("null"), [branch for branch in avro if branch != "null"]
-    time = isinstance(avro, dict) and avro.get("logicalType") == "timestamp-millis"
+    logical = avro.get("logicalType", "") if isinstance(avro, dict) else ""
     kind = Kind(avro["type"] if isinstance(avro, dict) else avro)
-    if kind is Kind.MAP and (null is not None or avro["values"] != "string"):
+    if kind is Kind.MAP and (null is not None or _plain(avro["values"]) != "string"):
         msg = f"{name}: only a map of texts that is never null can be read"
         raise ValueError(msg)
-    return Field(name, kind, null, time)
+    return Field(name, kind, null, logical == "timestamp-millis", logical)
+
+
+def _plain(avro: Any) -> Any:
+    """A type without what others note beside it; Java's classes note which class a text becomes."""
+    return avro["type"] if isinstance(avro, dict) and "logicalType" not in avro else avro

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastavro import parse_schema
+from fastavro.schema import SchemaParseException, UnknownType
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,7 +21,8 @@ class RecordSchema:
 
     Attributes:
         name: of the Avro record, e.g. "SurveyResponse".
-        subject: in the schema registry, e.g. "feedback.responses-value".
+        subject: in the schema registry, e.g. "feedback.responses-value"; empty if a registry gave the schema by its
+            id alone.
         version: 1, 2, ... within the subject.
         schema_id: what stands in the header of every value.
         avro: the schema as JSON.
@@ -34,6 +37,18 @@ class RecordSchema:
     avro: dict[str, Any] = field(repr=False)
     parsed: dict[str, Any] = field(repr=False)
     text: str = field(repr=False)
+
+
+class Unseen(Exception):
+    """Nobody has asked yet which schemas have these ids. Ask the registry, then decode again."""
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        super().__init__(f"{len(ids)} schema ids that nobody has asked about")
+        self.ids = tuple(ids)
+
+
+# From ids to the schemas of those that have one; raises `Unseen` with all of them whose schema is not known yet.
+Lookup = Callable[[Sequence[int]], Mapping[int, RecordSchema]]
 
 
 @cache
@@ -64,6 +79,12 @@ def by_id(schema_id: int) -> RecordSchema | None:
     return _ids().get(schema_id)
 
 
+def by_ids(ids: Sequence[int]) -> dict[int, RecordSchema]:
+    """The `Lookup` of the local registry."""
+    known = _ids()
+    return {one: known[one] for one in ids if one in known}
+
+
 @cache
 def _ids() -> dict[int, RecordSchema]:
     return {known.schema_id: known for known in all_schemas()}
@@ -75,8 +96,19 @@ def _load(subject: str, version: int, schema_id: int, file: str) -> RecordSchema
 
 
 def record_schema(text: str, *, subject: str, version: int, schema_id: int) -> RecordSchema:
-    """From the JSON text of an Avro record."""
-    avro = json.loads(text)
-    parsed = parse_schema(json.loads(text), named_schemas={})
-    assert isinstance(parsed, dict)  # noqa: S101 - a record, for mypy; a union would be a list
-    return RecordSchema(avro["name"], subject, version, schema_id, avro, parsed, text)
+    """From the JSON text of an Avro record.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        avro = json.loads(text)
+        parsed = parse_schema(json.loads(text), named_schemas={})
+    except (ValueError, TypeError, KeyError, AttributeError, SchemaParseException, UnknownType) as fault:
+        msg = f"not an Avro schema ({type(fault).__name__})"
+        raise ValueError(msg) from fault
+    if not isinstance(parsed, dict) or parsed.get("type") != "record":
+        msg = "not an Avro record"
+        raise ValueError(msg)
+    name = avro["name"].rpartition(".")[2]  # it may be written with its namespace
+    return RecordSchema(name, subject, version, schema_id, avro, parsed, text)
