@@ -17,7 +17,7 @@ from pipeline.events.labels import Label, Labels
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
-from pipeline.events.schemas import schema
+from pipeline.events.schemas import Lookup, by_ids, schema
 from pipeline.journal.casework import Casework
 from pipeline.journal.effect import DAY_MS, Effect, OutcomeCounts
 from pipeline.journal.grouping import Changes
@@ -41,10 +41,11 @@ _TOUCHPOINT_KEY = ("case_id", "customer_id", "event_id")
 class _Decider:
     """What responses and touchpoints have in common."""
 
-    def __init__(self, topic: str, horizon: int, partitions: int) -> None:
+    def __init__(self, topic: str, horizon: int, partitions: int, lookup: Lookup) -> None:
         self._topic = topic
         self.horizon = horizon
         self._partitions = partitions
+        self._lookup = lookup
 
     def _settle(
         self, state: State, records: Records, batch: Batch, version: Any, series: Any, bins: Any
@@ -115,20 +116,26 @@ class DecideResponses(_Decider):
         instruments: by name.
         horizon: milliseconds.
         partitions: of every topic.
+        lookup: the schemas of ids.
     """
 
     max_records = 40_000  # about forty bytes each: far below what a journal record may take
 
     def __init__(
-        self, topic: str, instruments: Mapping[str, Instrument], horizon: int, partitions: int
+        self,
+        topic: str,
+        instruments: Mapping[str, Instrument],
+        horizon: int,
+        partitions: int,
+        lookup: Lookup = by_ids,
     ) -> None:
-        super().__init__(topic, horizon, partitions)
+        super().__init__(topic, horizon, partitions, lookup)
         self._metrics = {name: instrument.metric for name, instrument in instruments.items()}
         self._bounds = bounds(instruments)
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
-        batch = decode(records, schema("SurveyResponse"))
+        batch = decode(records, schema("SurveyResponse"), lookup=self._lookup)
         batch, labels = label_responses(batch, records, self._bounds)
         leaves, changes = Leaves(state), Changes()
         series = leaves.numbers(labels, self._leaf)
@@ -155,17 +162,18 @@ class DecideTouchpoints(_Decider):
         topic: full name of the source topic, for dead letters.
         horizon: milliseconds.
         partitions: of every topic.
+        lookup: the schemas of ids.
     """
 
     # a case and its resolution take a few hundred bytes in the journal record, an id only about forty
     max_records = 4_000
 
-    def __init__(self, topic: str, horizon: int, partitions: int) -> None:
-        super().__init__(topic, horizon, partitions)
+    def __init__(self, topic: str, horizon: int, partitions: int, lookup: Lookup = by_ids) -> None:
+        super().__init__(topic, horizon, partitions, lookup)
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
-        batch = decode(records, schema("TouchpointEvent"), _CASE_COLUMNS)
+        batch = decode(records, schema("TouchpointEvent"), _CASE_COLUMNS, lookup=self._lookup)
         batch, labels = label_touchpoints(batch, records)
         leaves, changes = Leaves(state), Changes()
         series = leaves.numbers(labels, _action_leaf)

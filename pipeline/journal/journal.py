@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.journal.effect import Effect, effect_of, pack_effect
 from pipeline.journal.index import Ids
-from pipeline.journal.log import Entry, Log, Unknown
+from pipeline.journal.log import MOST_BYTES, Entry, Log, Unknown
 from pipeline.journal.pack import unpack
 from pipeline.journal.segments import MissingSegment, load, needed, seal
 from pipeline.journal.snapshot import Chunk, Gathering, chunk_of, chunks_of, load_state
@@ -30,6 +30,10 @@ async def run_here(function: Callable[..., Any], *args: Any) -> Any:
 
 class JournalBroken(Exception):
     """The journal cannot be what it must be; nothing may be counted until somebody looked. Says what to do."""
+
+
+class TooLarge(Exception):
+    """An effect that no record of a log can hold. Nothing was written: decide on fewer records."""
 
 
 @dataclass
@@ -103,8 +107,14 @@ class Journal:
             await self._start_over(begin, end)
 
     async def append(self, effect: Effect) -> bool:
-        """Write an effect decided on this very state; True if it counts. Otherwise the state was caught up."""
+        """Write an effect decided on this very state; True if it counts. Otherwise the state was caught up.
+
+        Raises:
+            TooLarge: its record would be.
+        """
         value = pack_effect(effect)
+        if len(value) > MOST_BYTES:
+            raise TooLarge
         if not await self._put(value, partial(self._run, self.state.fold, effect)):
             return False
         self.tail.add(value)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+# Of one record. Below what the topics of journals and deltas take, with room for what is added around it.
+MOST_BYTES = 7 << 20
+
 
 class Unknown(Exception):
     """No answer. The request may have happened, may never happen, may still happen later."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
+from pipeline.events.schemas import Unseen
 from pipeline.journal.effect import Effect
-from pipeline.journal.journal import Journal, Run, run_here
+from pipeline.journal.journal import Journal, Run, TooLarge, run_here
 from pipeline.journal.log import Log
 from pipeline.journal.outbox import Outbox, Outputs, Send
+from pipeline.journal.source import Source
 from pipeline.journal.state import State
+
+Learn = Callable[[Sequence[int]], Awaitable[None]]
+
+
+async def learn_nothing(ids: Sequence[int]) -> None:
+    """The plainest `Learn`: everything is known that can be."""
+    raise Unseen(ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Decider(Protocol):
     horizon: int
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
-        """`records` begin behind `state.applied`; nothing is changed."""
+        """`records` begin behind `state.applied`; nothing is changed. After `Unseen`: learn, call again."""
         ...
 
 
@@ -59,8 +68,12 @@ class SourcePartition:
         inputs: the source partition itself, for ranges that the delivery left out.
         outputs: where deltas, derived records and dead letters go.
         decide: what records do.
+        learn: asks which schemas have these ids, however long that takes; afterwards `decide` knows.
         run: calls a function, perhaps in a thread, and awaits the result.
         snapshot_floor: bytes of effects below which the journal is not cut to a snapshot.
+
+    Attributes:
+        filled: records that the delivery left out and that were read here instead.
     """
 
     def __init__(
@@ -73,15 +86,17 @@ class SourcePartition:
         inputs: Log,
         outputs: Outputs,
         decide: Decider,
+        learn: Learn = learn_nothing,
         run: Run = run_here,
         snapshot_floor: int = 16 << 20,
     ) -> None:
         self.partition = partition
         self.journal = journal
         self.filled = 0
-        self._inputs = inputs
+        self._source = Source(inputs, f"{source}/{partition}")
         self._outputs = outputs
         self._decide = decide
+        self._learn = learn
         self._run = run
         self._snapshot_floor = snapshot_floor
         self._outbox = Outbox(source, partition, partitions, outputs)
@@ -91,10 +106,20 @@ class SourcePartition:
         """The fold of the journal so far."""
         return self.journal.state
 
+    @property
+    def expired(self) -> int:
+        """Offsets of the source that were deleted before they were read."""
+        return self._source.expired
+
     async def recover(self) -> None:
-        """Bring the state to the end of the journal."""
+        """Bring the state to the end of the journal.
+
+        Raises:
+            JournalBroken: the journal is not what it must be, or the source is another one than it tells of.
+        """
         await self.journal.catch_up()
         await self._run(self.state.index.forget, self.state.watermark - self._decide.horizon)
+        await self._source.check(self.state.applied, self.state.applied_time)
 
     async def apply(self, records: Records) -> list[Decision]:
         """Settle records in offset order; what of them counted through this call.
@@ -103,17 +128,30 @@ class SourcePartition:
         journal. Raises `Unknown` when the log does not answer: call again with the same records.
         """
         decisions: list[Decision] = []
-        complete = False
+        known = 0  # everything below is settled, or holds no record
         while len(records := records.after(self.state.applied)):
-            if not complete and records.first > self.state.applied + 1:
-                records = await self._with_what_is_missing(records)
-                complete = True
-                continue
+            known = max(known, self.state.applied + 1)
             now, _ = records.split(self._decide.max_records)
-            decision = await self._settle(now)
+            if records.first > known:
+                now, known = await self._missing(known, records.first)
+            decision = await self._settle(now) if len(now) else None
             if decision is not None:
                 decisions.append(decision)
+            elif len(now):
+                known = 0
         return decisions
+
+    async def behind(self) -> int:
+        """Offsets of the source that are not settled yet. Raises `JournalBroken` if it was made anew."""
+        return await self._source.behind(self.state.applied)
+
+    async def read_on(self) -> tuple[Records, int]:
+        """Some of the records behind the applied offset, without waiting for their delivery, and how far that goes."""
+        position, records = self.state.applied + 1, Records.of([], [], [])
+        end = position + await self.behind()
+        while not len(records) and position < end:
+            records, position = await self._source.read(position, end, self._decide.max_records)
+        return records, position
 
     async def tidy(self) -> bool:
         """A snapshot, once the journal has grown; whether one was written. A failed one is left to the next time."""
@@ -126,33 +164,36 @@ class SourcePartition:
         return await self._outbox.publish(self.state)
 
     async def _settle(self, records: Records) -> Decision | None:
-        decision: Decision = await self._run(self._decide, self.state, self.partition, records)
+        """Some of the first of these records; None if somebody else was quicker."""
+        decision = await self._decided(records)
         if decision.dead_letters:
             # before the journal: were they sent after it, a crash in between would lose them; their key is the
             # position of the record, so that sending them again changes nothing
             await self._outputs.send(decision.dead_letters)
-        return decision if await self.journal.append(decision.effect) else None
+        try:
+            return decision if await self.journal.append(decision.effect) else None
+        except TooLarge:
+            if len(records) == 1:
+                raise
+            return await self._settle(records.split(len(records) // 2)[0])
 
-    async def _with_what_is_missing(self, records: Records) -> Records:
-        """Delivery skipped ahead: another owner was here, or the delivery lost something. First the journal."""
+    async def _decided(self, records: Records) -> Decision:
+        while True:
+            try:
+                decision: Decision = await self._run(self._decide, self.state, self.partition, records)
+            except Unseen as unseen:
+                await self._learn(unseen.ids)
+            else:
+                return decision
+
+    async def _missing(self, start: int, stop: int) -> tuple[Records, int]:
+        """Some of what the delivery left out in [start, stop), and how far that goes.
+
+        Another owner was here, or the delivery lost something: so the journal is read first.
+        """
         await self.journal.catch_up()
-        start = self.state.applied + 1
-        if not len(records.after(self.state.applied)) or records.first <= start:
-            return records
-        missing = await read_records(self._inputs, start, records.first)
-        self.filled += len(missing)
-        return Records.concat([missing, records]) if len(missing) else records
-
-
-async def read_records(log: Log, start: int, stop: int) -> Records:
-    """All records of [start, stop) that still exist."""
-    begin, _ = await log.bounds()
-    position = max(start, begin)
-    parts: list[Sequence[tuple[int, bytes | None, int]]] = []
-    while position < stop:
-        entries, position = await log.read(position, stop)
-        parts.append(entries)
-    rows = [row for part in parts for row in part]
-    return Records.of(
-        [value for _, value, _ in rows], [offset for offset, _, _ in rows], [time for *_, time in rows]
-    )
+        if self.state.applied >= start:
+            return Records.of([], [], []), self.state.applied + 1
+        records, position = await self._source.read(start, stop, self._decide.max_records)
+        self.filled += len(records)
+        return records, position

@@ -123,6 +123,17 @@ LAG = Metric(
     OF_A_PARTITION,
     "records",
 )
+EXPIRED = Metric(
+    "feedback_expired_offsets_total",
+    Kind.COUNTER,
+    "Offsets of an input topic that were deleted before they were read; no number holds them.",
+    ("topic",),
+)
+REGISTRY_UP = Metric(
+    "feedback_registry_up",
+    Kind.GAUGE,
+    "1 while the schema registry answers, else 0; none without a registry.",
+)
 WATERMARK = Metric(
     "feedback_watermark_timestamp_seconds",
     Kind.GAUGE,
@@ -242,6 +253,8 @@ PIPELINE = (
     MISPLACED,
     DEAD_LETTERS,
     LAG,
+    EXPIRED,
+    REGISTRY_UP,
     WATERMARK,
     LATENCY,
     SINK_ROWS,

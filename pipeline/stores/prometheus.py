@@ -86,6 +86,14 @@ class Metrics:
         """So many records of a partition are not settled yet."""
         self._set(metrics.LAG, records, topic, str(partition))
 
+    def expired(self, topic: str, offsets: int) -> None:
+        """So many offsets of an input topic were deleted before they were read."""
+        self._add(metrics.EXPIRED, offsets, topic)
+
+    def registry_up(self, *, up: bool) -> None:
+        """The schema registry answers, or does not."""
+        self._set(metrics.REGISTRY_UP, up)
+
     def watermark(self, topic: str, partition: int, seconds: float) -> None:
         """Highest event time of a partition, seconds since 1970."""
         self._set(metrics.WATERMARK, seconds, topic, str(partition))

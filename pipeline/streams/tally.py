@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
 from pipeline.journal.decide import outcome_records
-from pipeline.journal.log import Entry, Log, Unknown
+from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
 from pipeline.streams.outgoing import OUTCOMES, progress_value
@@ -26,13 +26,13 @@ _DRAIN_PATIENCE = 1.0
 class Owned:
     """One source partition of ours, and what was told about it so far."""
 
-    def __init__(self, partition: SourcePartition, inputs: Log) -> None:
+    def __init__(self, partition: SourcePartition) -> None:
         self.partition = partition
-        self.inputs = inputs
         self.lock = asyncio.Lock()
         self.ready = False
         self.untold: set[int] = set()  # days whose outcome counts changed since they were sent
         self.told = Told()
+        self.expired = 0
         self._last = (-1, time.monotonic())
 
     def still_for(self, seconds: float) -> bool:
@@ -54,7 +54,7 @@ class Tally:
         topic: full name of the input topic.
         partitions: how many it has.
         outputs: where outcome counts go.
-        make: builds a partition and the log of its input.
+        make: builds a partition.
         metrics: Prometheus.
     """
 
@@ -63,7 +63,7 @@ class Tally:
         topic: str,
         partitions: int,
         outputs: Outputs,
-        make: Callable[[int], tuple[SourcePartition, Log]],
+        make: Callable[[int], SourcePartition],
         metrics: TallyMetrics,
     ) -> None:
         self.topic = topic
@@ -136,8 +136,7 @@ class Tally:
             if not owned.ready:
                 continue
             owned.told.tell(self._metrics, self.topic, owned.partition)
-            _, end = await owned.inputs.bounds()
-            behind = max(0, end - 1 - owned.partition.state.applied)
+            behind = await owned.partition.behind()
             self._metrics.lag(self.topic, p, behind)
             if behind and owned.still_for(_STUCK) and not owned.lock.locked():
                 await self._catch(owned)
@@ -145,22 +144,18 @@ class Tally:
     async def _catch(self, owned: Owned) -> int:
         """Read and settle what lies behind the applied offset, without waiting for its delivery; how far that went."""
         async with owned.lock:
-            position = owned.partition.state.applied + 1
-            _, end = await owned.inputs.bounds()
-            entries: list[Entry] = []
-            while not entries and position < end:
-                entries, position = await owned.inputs.read(position, end)
-            if entries:
+            records, position = await owned.partition.read_on()
+            if len(records):
                 where = {"topic": self.topic, "partition": owned.partition.partition}
-                log.warning("nothing was delivered, reading on", extra={**where, "records": len(entries)})
-                values, offsets, times = zip(*((e.value, e.offset, e.time) for e in entries), strict=True)
-                await self._apply(owned, Records.of(values, offsets, times))
+                log.warning("nothing was delivered, reading on", extra={**where, "records": len(records)})
+                await self._apply(owned, records)
+            self._tell_expired(owned)
             owned.looked()
             return position
 
     def _own(self, partition: int) -> Owned:
         if partition not in self._owned:
-            self._owned[partition] = Owned(*self._make(partition))
+            self._owned[partition] = Owned(self._make(partition))
         return self._owned[partition]
 
     async def _recovered(self, owned: Owned) -> None:
@@ -191,6 +186,7 @@ class Tally:
         times = records.times
         for decision in await persist(owned.partition.apply, name, records):
             self._tell(owned, decision)
+        self._tell_expired(owned)
         self._metrics.latency("counted", time.time() - times / 1000)
         self.work.set()
         await self._tidy(owned)
@@ -217,6 +213,18 @@ class Tally:
             self._metrics.dead_letter(reason, stage, n)
         self._metrics.misplaced(self.topic, decision.misplaced)
         self._metrics.watermark(self.topic, owned.partition.partition, effect.watermark / 1000)
+
+    def _tell_expired(self, owned: Owned) -> None:
+        expired = owned.partition.expired - owned.expired
+        if not expired:
+            return
+        owned.expired += expired
+        self._metrics.expired(self.topic, expired)
+        log.error(
+            "input expired before it was read, so no number holds it: give the topic a longer retention.ms, or run "
+            "more workers; feedback rebuild brings back what the archive has stored of it",
+            extra={"topic": self.topic, "partition": owned.partition.partition, "offsets": expired},
+        )
 
     async def _publish(self, owned: Owned) -> int:
         try:

@@ -65,6 +65,10 @@ class TallyMetrics(Protocol):
         """Ids remembered, and their memory in bytes."""
         ...
 
+    def expired(self, topic: str, offsets: int) -> None:
+        """Offsets that were deleted before they were read."""
+        ...
+
     def recovery(self, topic: str, seconds: float) -> None:
         """A partition was recovered in so many seconds."""
         ...

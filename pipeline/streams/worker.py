@@ -220,9 +220,8 @@ class Worker:
     def _tally(self, source: str, topic: str, journal: str, ids: str, decide: Decider) -> Tally:
         partitions = self.settings.kafka.partitions
 
-        def make(p: int) -> tuple[SourcePartition, Log]:
-            inputs = KafkaLog(self.broker, topic, p)
-            partition = SourcePartition(
+        def make(p: int) -> SourcePartition:
+            return SourcePartition(
                 source,
                 p,
                 partitions,
@@ -233,13 +232,12 @@ class Worker:
                     uuid4().hex,
                     self._in_thread,
                 ),
-                inputs=inputs,
+                inputs=KafkaLog(self.broker, topic, p),
                 outputs=self.outputs,
                 decide=decide,
                 run=self._in_thread,
                 snapshot_floor=round(self.settings.worker.snapshot_mb * 1e6),
             )
-            return partition, inputs
 
         return Tally(topic, partitions, self.outputs, make, self.metrics)
 

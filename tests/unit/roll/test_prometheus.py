@@ -80,6 +80,8 @@ def full():
     made = Metrics(SHIPPED, {"support": 0.9}, 1000)
     made.records("feedback.responses", "counted", 5)
     made.misplaced("feedback.responses", 1)
+    made.expired("feedback.responses", 7)
+    made.registry_up(up=True)
     made.dead_letter("malformed", "decode", 2)
     made.lag("feedback.responses", 3, 17)
     made.watermark("feedback.responses", 3, 1.75e9)

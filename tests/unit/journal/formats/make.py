@@ -20,7 +20,8 @@ from pipeline.journal.index import Ids
 from pipeline.journal.journal import Journal
 from pipeline.journal.outbox import DELTAS
 from pipeline.journal.pack import VERSION
-from pipeline.journal.partition import SourcePartition, read_records
+from pipeline.journal.partition import SourcePartition
+from pipeline.journal.source import records_of
 from pipeline.journal.state import Outgoing, State
 from pipeline.measures.instruments import SHIPPED
 from tests.simulation.disk import MARKER
@@ -67,7 +68,11 @@ async def written(source: str, inputs: MemoryLog) -> dict[str, Any]:
     end = len(inputs.values)
     for start in range(0, end, BATCH):
         stop = min(start + BATCH, end)
-        await partition.apply(await read_records(inputs, start, stop))
+        entries, position = [], start
+        while position < stop:
+            some, position = await inputs.read(position, stop)
+            entries += some
+        await partition.apply(records_of(entries))
         if stop in PUBLISH_AFTER:
             await partition.publish()
         if stop in SEAL_AFTER:
