@@ -90,7 +90,7 @@ class Batch:
         kept = np.empty(len(mask), bool)
         kept[self.order] = mask
         ends = np.cumsum([len(part) for part in self.parts])
-        parts = [part.kept(some) for part, some in zip(self.parts, np.split(kept, ends[:-1]), strict=True)]
+        parts = [part.kept(some) for part, some in zip(self.parts, np.split(kept, ends)[:-1], strict=True)]
         order = (np.cumsum(kept) - 1)[self.order[mask]]
         return replace(self, parts=tuple(parts), order=order, at=at, a=a, b=b)
 

@@ -300,3 +300,8 @@ def test_details_carry_no_customer_text() -> None:
     batch = decode(batch_of(some), RESPONSE)
     assert len(batch.rejected) > 100
     assert not any("anna" in one.detail or "example" in one.detail for one in batch.rejected)
+
+
+def test_rows_of_a_batch_of_nothing_but_garbage() -> None:
+    batch = decode(batch_of([b"garbage", None]), RESPONSE, ("score",))
+    assert len(batch.rows(np.zeros(0, bool))) == 0
