@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import polars as pl
 
 from pipeline.events.records import Records
 from pipeline.journal import journal, outcomes
@@ -25,9 +26,11 @@ from pipeline.journal.partition import SourcePartition
 from pipeline.journal.rollup import Folded, Rollup
 from pipeline.journal.snapshot import load_state
 from pipeline.journal.state import State
+from tests.simulation import rebuilds
 
 Control = Callable[[], contextlib.AbstractContextManager[None]]
 _fold, _roll, _snapshot = State.fold, Rollup.fold, Reading._snapshot
+_difference = rebuilds.difference
 _one_version_each, _needed, _chunks_of = outcomes._one_version_each, journal.needed, journal.chunks_of
 
 
@@ -189,8 +192,21 @@ def _pass_nothing(self: Any, chunk: Any) -> None:
     """Somebody else's snapshot is none of our business."""
 
 
+def _only_what_is_missing(recounted: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """A rebuild that adds late records, but never takes away what counted twice."""
+    return _difference(recounted, stored).filter(pl.col("wanted_n") >= 0)
+
+
+def _on_top(recounted: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """A rebuild that takes the one before for a part of what is live."""
+    both = pl.col("live_n") + pl.col("rebuilt_n"), pl.col("live_total") + pl.col("rebuilt_total")
+    return _difference(recounted, stored.with_columns(live_n=both[0], live_total=both[1]))
+
+
 CONTROLS: MappingProxyType[str, Control] = MappingProxyType(
     {
+        "rebuild: only adds": _replaced((rebuilds, "difference", _only_what_is_missing)),
+        "rebuild: on top of the one before": _replaced((rebuilds, "difference", _on_top)),
         "fold: any effect counts": _replaced((State, "fold", _fold_anything)),
         "writer: believes itself": _replaced((Journal, "_put", _believe_yourself)),
         "writer: state changes before the acknowledgement": _replaced((Journal, "_put", _fold_first)),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.recount import Cell, decode, ms, schema_of
+from tests.support.recount import TOUCHPOINTS, Cell, Row, action_cell, decode, ms, newest, schema_of
 
 TOUCHPOINT = schema_of("touchpoint_event.avsc")
 _HOUR_MS = 3_600_000
@@ -54,7 +54,7 @@ def recount_touchpoints(rows: Iterable[tuple[int, int, bytes | None]], horizon: 
         else:
             outcomes[day, "counted"] += 1
             until[name] = at
-            leaf = record["touchpoint"], record["channel"], record["segment"] or "none"
+            leaf = _leaf(record)
             cells["touchpoints", record["action"], *leaf, at // 60_000, 0] += 1
             if record["case_id"] and record["action"] in _SERVICE:
                 cases.setdefault(record["case_id"], []).append((at, record))
@@ -66,6 +66,26 @@ def recount_touchpoints(rows: Iterable[tuple[int, int, bytes | None]], horizon: 
         if "full_resolution" in clocks:
             resolutions[case_id] = (clocks["first_resolution"][2] / 1000, clocks["full_resolution"][2] / 1000)
     return Answer(outcomes, cells, frozenset(dead), resolutions)
+
+
+def full_recount_of_touchpoints(rows: Iterable[Row]) -> dict[Cell, tuple[int, int]]:
+    """Count and total of each cell once every record counts, late ones too."""
+    cases: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    records = newest(rows, TOUCHPOINTS)
+    cells = {cell: (n, 0) for cell, n in Counter(map(action_cell, records)).items()}
+    for record in records:
+        if record["case_id"] and record["action"] in _SERVICE:
+            cases.setdefault(record["case_id"], []).append((ms(record["occurred_at"]), record))
+    for events in cases.values():
+        for clock, (leaf, end, took) in _clocks(events).items():
+            cell = ("resolution", clock, *leaf, end // 60_000, _bin(took))
+            n, total = cells.get(cell, (0, 0))
+            cells[cell] = n + 1, total + took
+    return cells
+
+
+def _leaf(record: dict[str, Any]) -> tuple[str, str, str]:
+    return record["touchpoint"], record["channel"], record["segment"] or "none"
 
 
 def _wanted(record: dict[str, Any] | None, kafka_time: int) -> bool:
@@ -89,7 +109,7 @@ def _clocks(events: list[tuple[int, dict[str, Any]]]) -> dict[str, tuple[tuple[s
     if not openings:
         return {}
     opened, record = openings[0]
-    leaf = record["touchpoint"], record["channel"], record["segment"] or "none"
+    leaf = _leaf(record)
     replied, resolved = times("case_replied", opened), times("case_resolved", opened)
     ends = {"first_reply": replied[:1], "first_resolution": resolved[:1], "full_resolution": resolved[-1:]}
     return {clock: (leaf, end[0], end[0] - opened) for clock, end in ends.items() if end}

@@ -12,6 +12,7 @@ from pipeline.journal import deltas_partition, outbox, segments, snapshot
 from pipeline.journal.effect import Effect
 from pipeline.journal.state import State
 from tests.simulation.checks import recount
+from tests.simulation.rebuilds import ONE_OF, Rebuilds
 from tests.simulation.remembered import Remembered
 from tests.simulation.world import DECIDE, World
 
@@ -22,9 +23,12 @@ REMEMBERED = {name: Remembered(decider, schema(SCHEMAS[name])) for name, decider
 def simulate(seed: int, control: Callable[[], Any] = contextlib.nullcontext) -> tuple[World, str]:
     """A world at its end, and what went wrong in it; nothing else may escape."""
     world = World(seed, REMEMBERED if control is contextlib.nullcontext else DECIDE)
+    rebuilds = Rebuilds(world, seed) if seed % ONE_OF == 0 else None
     with prepared(seed), control(), watched(world):
         try:
             world.run()
+            if rebuilds:
+                rebuilds.check()
         except Exception as error:  # noqa: BLE001  whatever it is, this seed shows it
             return world, f"{type(error).__name__}: {error}"
     with prepared(seed):

@@ -14,7 +14,7 @@ from tests.simulation.run import simulate
 from tests.simulation.seeds import on_all_cores, one_after_another
 from tests.simulation.test_stories import STORIES
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "10000"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 WITHIN = 600  # seeds of which one must fail without a rule
 MISTAKES = ("AttributeError", "NameError", "TypeError")

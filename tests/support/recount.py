@@ -113,6 +113,9 @@ def _where(record: dict[str, Any]) -> tuple[str, str, str, int]:
     return (record["touchpoint"], record["channel"], record["segment"] or "none", minute)
 
 
+Row = tuple[int, int, int, bytes | None]  # kafka_time, partition, offset, value
+
+
 @dataclass(frozen=True)
 class Kind:
     """One of the two inputs.
@@ -235,17 +238,26 @@ def recounted(
 
 
 async def full_recount_of_responses(bootstrap: str, topic: str) -> Counter[Cell]:
-    """Cells once every record counts, late ones too: the newest version of each id, of equal ones the first."""
-    best: dict[str, tuple[tuple[int, bool], Cell]] = {}
-    rows = [(t, p, o, v) for p, part in (await read_topic(bootstrap, topic)).items() for o, t, v in part]
+    """Cells once every record counts, late ones too."""
+    parts = await read_topic(bootstrap, topic)
+    return full_recount((t, p, o, v) for p, part in parts.items() for o, t, v in part)
+
+
+def full_recount(rows: Iterable[Row], kind: Kind = RESPONSES) -> Counter[Cell]:
+    """Cells of (kafka_time, partition, offset, value) once every record counts."""
+    return Counter(map(kind.cell, newest(rows, kind)))
+
+
+def newest(rows: Iterable[Row], kind: Kind) -> list[dict[str, Any]]:
+    """The newest version of each id, of equal ones the first; without those retracted."""
+    best: dict[str, tuple[tuple[int, bool], dict[str, Any]]] = {}
     for kafka_time, _, _, value in sorted(rows, key=lambda row: row[:3]):
-        record = decode(value, "survey_response.avsc", RESPONSE)
-        if wanted(record, kafka_time):
-            assert record is not None
-            version, identity = (record["revision"], record["retracted"]), record["response_id"]
+        record = decode(value, kind.file, kind.parsed)
+        if record is not None and kind.good(record) and _in_time(record, kafka_time):
+            version, identity = kind.version(record), record[kind.identity]
             if identity not in best or version > best[identity][0]:
-                best[identity] = (version, cell_of(record, ms(record["occurred_at"])))
-    return Counter(cell for (_, retracted), cell in best.values() if not retracted)
+                best[identity] = (version, record)
+    return [record for (_, retracted), record in best.values() if not retracted]
 
 
 async def published_cells(bootstrap: str, topic: str) -> Counter[Cell]:
