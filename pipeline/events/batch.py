@@ -18,7 +18,6 @@ from pipeline.events.block import NO_HEADER, Block
 from pipeline.events.faults import Fault, reason_of, sentence
 from pipeline.events.found import Found, Int64s, Mask, Numbers
 from pipeline.events.frames import empty
-from pipeline.events.ids import Uint64s
 from pipeline.events.judge import Judged, judge
 from pipeline.events.labels import Labels
 from pipeline.events.layout import Field, Layout, fields, id_field, resolve
@@ -28,6 +27,7 @@ from pipeline.events.rejected import Reason, Rejected
 from pipeline.events.schemas import Lookup, RecordSchema, by_ids
 from pipeline.events.skim import Skim
 from pipeline.events.wire import FIRST_MS, LAST_MS
+from pipeline.events.words import Uint64s
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,16 +44,17 @@ class Block:
 
     def schema_ids(self) -> Int64s:
         """The schema id in each value's header; NO_HEADER where there is no header."""
-        words = np.ndarray((len(self.buffer) - 4,), ">u4", self.buffer, 1, strides=(1,))
-        ids = words[self.start].astype(np.int64)
-        headed = (self.end - self.start >= HEADER_SIZE) & (self.buffer[self.start] == MAGIC)
+        window = np.ndarray((len(self.buffer) - 7,), "V8", self.buffer, strides=(1,))
+        words = window[self.start].view(np.uint64)
+        headed = (self.end - self.start >= HEADER_SIZE) & (words & np.uint64(0xFF) == MAGIC)
+        ids = (words >> np.uint64(8)).astype(np.uint32).byteswap().astype(np.int64)
         return ids if headed.all() else np.where(headed, ids, NO_HEADER)
 
     def tops(self) -> int:
         """How many bytes are beyond ASCII."""
         return int(np.count_nonzero(self.buffer.view(np.int8) < 0))
 
-    def not_utf8(self, opaque: Sequence[tuple[Int64s, Int64s]], skip: Mask) -> Int64s:
+    def not_utf8(self, opaque: Sequence[tuple[Int64s, Int64s | int]], skip: Mask) -> Int64s:
         """The records with text that is not UTF-8.
 
         Args:
@@ -62,14 +63,18 @@ class Block:
         """
         text = self.buffer.copy()
         for start, size in opaque:
-            text[_ranges(start, size)] = 0
+            if isinstance(size, int):
+                for k in range(size):
+                    text[start + k] = 0
+            else:
+                text[_ranges(start, size)] = 0
         # All at once: what stands between two texts, a header or the last byte of a size, is ASCII or was
         # blanked, so no character reaches from one into the other.
         if _is_utf8(text.data):
             return np.zeros(0, np.int64)
-        beyond = np.add.reduceat(text >= 128, self.start, dtype=np.int64)
-        rows = np.flatnonzero((beyond > 0) & ~skip).tolist()
-        bad = [row for row in rows if not _is_utf8(text[self.start[row] : self.end[row]].data)]
+        rows = np.flatnonzero(~skip)
+        rows = rows[np.add.reduceat(text >= 128, self.start, dtype=np.int64)[rows] > 0]
+        bad = [row for row in rows.tolist() if not _is_utf8(text[self.start[row] : self.end[row]].data)]
         return np.asarray(bad, np.int64)
 
 

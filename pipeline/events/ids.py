@@ -8,20 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.events.found import Int64s
-
-Uint64s = npt.NDArray[np.uint64]
-
-# Ids of more bytes are hashed one by one: each word of eight bytes costs a step for the whole batch.
-LONG = 256
+from pipeline.events.words import LONG, Uint64s, words_of
 
 _U = np.uint64
-_ALL = _U(0xFFFFFFFFFFFFFFFF)
 
 
 def id128(buffer: npt.NDArray[np.uint8], start: Int64s, size: Int64s) -> tuple[Uint64s, Uint64s]:
     """Two 64-bit halves for each of the texts `buffer[start : start + size]`; the first is never 0.
 
-    A hash depends on the text alone, not on longer ones beside it. Eight bytes must follow the last text.
+    A hash depends on the text alone, not on longer ones beside it.
     """
     short = size <= LONG
     if short.all():
@@ -33,26 +28,21 @@ def id128(buffer: npt.NDArray[np.uint8], start: Int64s, size: Int64s) -> tuple[U
 
 
 def _mixed(buffer: npt.NDArray[np.uint8], start: Int64s, size: Int64s) -> tuple[Uint64s, Uint64s]:
-    words: Uint64s = np.ndarray((len(buffer) - 7,), "<u8", buffer, strides=(1,))
     a = size.astype(_U) + _U(0x9E3779B97F4A7C15)
     b = a ^ _U(0xD6E8FEB86659FD93)
-    low, high = (int(size.min()), int(size.max())) if len(size) else (0, 0)
-    for place in range(0, high, 8):
-        if low >= place + 8:
-            _mix(a, b, words[start + place])
-        elif low == high:
-            _mix(a, b, words[start + place] & _U((1 << 8 * (low - place)) - 1))
+    least = int(size.min(initial=LONG))
+    for place, word in enumerate(words_of(buffer, start, size)):
+        if least > 8 * place:
+            _mix(a, b, word)
         else:
-            _mix_some(a, b, words, start, size, place)
+            _mix_some(a, b, word, np.flatnonzero(size > 8 * place))
     return _finished(a, b)
 
 
-def _mix_some(a: Uint64s, b: Uint64s, words: Uint64s, start: Int64s, size: Int64s, place: int) -> None:
-    """Mix in the word at `place` of the texts that reach into it, and only their part of it."""
-    rows = np.flatnonzero(size > place)
-    used = np.minimum(size[rows] - place, 8).astype(_U)
+def _mix_some(a: Uint64s, b: Uint64s, word: Uint64s, rows: Int64s) -> None:
+    """Mix it into the hashes of texts that reach into it."""
     some_a, some_b = a[rows], b[rows]
-    _mix(some_a, some_b, words[start[rows] + place] & (_ALL >> (_U(64) - used * _U(8))))
+    _mix(some_a, some_b, word[rows])
     a[rows], b[rows] = some_a, some_b
 
 

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.events.found import Int64s, Mask, Texts
-from pipeline.events.ids import LONG, Uint64s
+from pipeline.events.words import LONG, Uint64s, words_of
 
 Label = tuple[str | None, ...]
 
 _U = np.uint64
 _SLOTS_BITS = 14
 _FACTOR = _U(0x9FB21C651E98DF25)
-_USED = np.array([(1 << 8 * k) - 1 for k in range(9)], _U)  # the bits of a word's first k bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,47 +51,67 @@ class Labels:
 
 
 def labels_of(buffer: npt.NDArray[np.uint8], columns: Sequence[Texts]) -> Labels:
-    """The combinations of these columns, numbered in the order in which they occur first."""
+    """The combinations of these columns (four at most), numbered in the order in which they occur first."""
     if any((texts.size > LONG).any() for texts in columns):
         return _one_by_one(buffer, columns)
-    words = [word for texts in columns for word in _words(buffer, texts)]
+    of_column = [words_of(buffer, texts.start, texts.size) for texts in columns]
+    words = [_sizes(columns), *(word for some in of_column for word in some)]
     first = first_alike(_mixed(words))
     if not all((word[first] == word).all() for word in words):
         return _one_by_one(buffer, columns)  # two combinations share their 64 bits
     occurs = np.zeros(len(first), bool)
     occurs[first] = True
-    return Labels(tuple(_labels(buffer, columns, np.flatnonzero(occurs))), (np.cumsum(occurs) - 1)[first])
+    rows = np.flatnonzero(occurs)
+    raw = np.stack([word[rows] for word in words], axis=1).tobytes()
+    each, spans = 8 * len(words), tuple(map(len, of_column))
+    texts = tuple(_label(raw[k : k + each], spans) for k in range(0, len(raw), each))
+    return Labels(texts, (np.cumsum(occurs) - 1)[first])
 
 
-def first_alike(key: Uint64s) -> Int64s:
+@lru_cache(maxsize=1 << 16)  # nearly every combination was in the batch before, too
+def _label(raw: bytes, spans: tuple[int, ...]) -> Label:
+    """From its sizes and words, of which each text has so many."""
+    label: list[str | None] = []
+    at = 8
+    for k, span in enumerate(spans):
+        size = int.from_bytes(raw[2 * k : 2 * k + 2], "little") - 1
+        label.append(None if size < 0 else raw[at : at + size].decode())
+        at += 8 * span
+    return tuple(label)
+
+
+def _sizes(columns: Sequence[Texts]) -> Uint64s:
+    """All sizes of a record in one word, a null as 0 and others by 1 too large."""
+    packed = np.zeros(len(columns[0].size), np.int64)
+    for k, texts in enumerate(columns):
+        size = texts.size + 1
+        if texts.present is not None:
+            size *= texts.present
+        packed |= size << 16 * k
+    return packed.view(_U)
+
+
+def first_alike(key: Uint64s, bits: int = _SLOTS_BITS) -> Int64s:
     """For each row the first one with the same key.
 
-    A row that finds another key in its slot tries another slot: there are far more slots than different keys.
+    A row that finds another key in its slot tries another slot. There should be more slots, 2 ** `bits`, than
+    different keys.
     """
     first = np.empty(len(key), np.int64)
-    scratch = np.empty(1 << _SLOTS_BITS, np.int64)
+    scratch = np.empty(1 << bits, np.int64)
     rows, mixed = np.arange(len(key)), key
     while len(rows):
-        slot = (mixed >> _U(64 - _SLOTS_BITS)).view(np.int64)
+        slot = (mixed >> _U(64 - bits)).view(np.int64)
         scratch[slot[::-1]] = rows[::-1]  # of several rows the first is written last
         winner = scratch[slot]
         same = key[winner] == key[rows]
         if same.all():
             first[rows] = winner
             return first
-        first[rows[same]] = winner[same]
-        rows, mixed = rows[~same], (mixed[~same] + _U(1)) * _FACTOR
+        done, open_ = np.flatnonzero(same), np.flatnonzero(~same)
+        first[rows[done]] = winner[done]
+        rows, mixed = rows[open_], (mixed[open_] + _U(1)) * _FACTOR
     return first
-
-
-def _words(buffer: npt.NDArray[np.uint8], texts: Texts) -> list[Uint64s]:
-    """The texts as words of eight bytes, and their sizes: equal words are equal texts."""
-    size = texts.size if texts.present is None else np.where(texts.present, texts.size, -1)
-    view: Uint64s = np.ndarray((len(buffer) - 7,), "<u8", buffer, strides=(1,))
-    words = [size.view(_U)]
-    for place in range(0, int(size.max(initial=0)), 8):
-        words.append(view[texts.start + place] & _USED[np.clip(size - place, 0, 8)])
-    return words
 
 
 def _mixed(words: Sequence[Uint64s]) -> Uint64s:
@@ -105,19 +125,14 @@ def _mixed(words: Sequence[Uint64s]) -> Uint64s:
 
 def _one_by_one(buffer: npt.NDArray[np.uint8], columns: Sequence[Texts]) -> Labels:
     place: dict[Label, int] = {}
-    rows = np.arange(len(columns[0].start))
-    code = [place.setdefault(label, len(place)) for label in _labels(buffer, columns, rows)]
+    labels = zip(*(_strings(buffer.data, texts) for texts in columns), strict=True)
+    code = [place.setdefault(label, len(place)) for label in labels]
     return Labels(tuple(place), np.array(code, np.int64))
 
 
-def _labels(buffer: npt.NDArray[np.uint8], columns: Sequence[Texts], rows: Int64s) -> Iterator[Label]:
-    return zip(*(_strings(buffer.data, texts, rows) for texts in columns), strict=True)
-
-
-def _strings(raw: memoryview, texts: Texts, rows: Int64s) -> Iterator[str | None]:
-    start, end = texts.start[rows], (texts.start + texts.size)[rows]
-    there = repeat(True) if texts.present is None else texts.present[rows].tolist()
-    places = zip(start.tolist(), end.tolist(), there, strict=False)
+def _strings(raw: memoryview, texts: Texts) -> Iterator[str | None]:
+    there = repeat(True) if texts.present is None else texts.present.tolist()
+    places = zip(texts.start.tolist(), (texts.start + texts.size).tolist(), there, strict=False)
     return (str(raw[a:b], "utf-8") if known else None for a, b, known in places)
 
 

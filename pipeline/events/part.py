@@ -16,10 +16,11 @@ import polars as pl
 from pipeline.events.block import Block
 from pipeline.events.found import Entries, Found, Int64s, Mask, Numbers, Texts
 from pipeline.events.frames import frame
-from pipeline.events.ids import Uint64s, id128
+from pipeline.events.ids import id128
 from pipeline.events.labels import Labels, labels_of
 from pipeline.events.layout import Field, Layout
 from pipeline.events.placement import partitions_of
+from pipeline.events.words import Uint64s
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,16 @@ import numpy.typing as npt
 from pipeline.events.faults import MAX_ENTRIES
 from pipeline.events.found import Entries, Found, Int64s, Mask, Numbers, Texts
 from pipeline.events.layout import Field, Kind
-from pipeline.events.walk import HEADER_SIZE, HEADER_TOPS, TOPS, Column, Uint64s, number_at
+from pipeline.events.walk import (
+    HEADER_SIZE,
+    HEADER_TOPS,
+    TOPS,
+    Column,
+    Uint64s,
+    number_at,
+    squeezed,
+    unzigzag,
+)
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -40,7 +49,7 @@ class Skim:
         self._end = end
         self._odd = np.zeros(len(start), np.uint8)  # bits that should not be set, of all fields so far
         self.suspect = np.zeros(len(start), bool)
-        self.opaque: list[tuple[Int64s, Int64s]] = []
+        self.opaque: list[tuple[Int64s, Int64s | int]] = []
         self.tops = 0
 
     def run(self, fields: tuple[Field, ...]) -> dict[str, Found]:
@@ -58,10 +67,12 @@ class Skim:
         return found
 
     def _header(self) -> None:
-        tops = int(np.bitwise_count(self._words[self._at] & HEADER_TOPS).sum())
-        if tops:
-            self.tops += tops
-            self.opaque.append((self._at, np.full(len(self._at), HEADER_SIZE, np.int64)))
+        """The schema's id, the same in all."""
+        if len(self._at):
+            tops = int(np.bitwise_count(self._words[self._at[0]] & HEADER_TOPS))
+            self.tops += tops * len(self._at)
+            if tops:
+                self.opaque.append((self._at, HEADER_SIZE))
         self._at = self._at + HEADER_SIZE
 
     def _plain(self, field: Field) -> Found:
@@ -119,11 +130,19 @@ class Skim:
 
     def _wide(self, rows: Int64s) -> tuple[Int64s, Int64s]:
         """Numbers of several bytes, and where they end."""
-        at, end = self._at[rows], self._end[rows]
-        value, size, wrong = number_at(self._buffer, self._words, at)
-        self.tops += int(self._hide(at, end, size - 1).sum())
+        every = len(rows) == len(self._at)
+        at, end = (self._at, self._end) if every else (self._at[rows], self._end[rows])
+        word = self._words[at]
+        size = _same_size(word)
+        if size and (end - at >= size).all():
+            self.tops += (size - 1) * len(rows)
+            self.opaque.append((at, size - 1))
+            half = squeezed(word & np.uint64((1 << 8 * size) - 1))
+            return unzigzag(half >> np.uint64(1), half & np.uint64(1)), at + size
+        value, sizes, wrong = number_at(self._buffer, self._words, at)
+        self.tops += int(self._hide(at, end, sizes - 1).sum())
         self._suspect(rows[wrong])
-        return value, np.minimum(at + size, end + 1)
+        return value, np.minimum(at + sizes, end + 1)
 
     def _double(self, present: Mask | None) -> Column:
         word = self._words[self._at]
@@ -169,3 +188,13 @@ class Skim:
         inside: Int64s = np.clip(end - start, 0, size)
         self.opaque.append((start, inside))
         return inside
+
+
+def _same_size(word: Uint64s) -> int:
+    """How many bytes each of these numbers has, of which these are the first eight; 0 if they differ or have more."""
+    if not len(word):
+        return 0
+    first = int(~word[0] & TOPS)
+    size = ((first & -first).bit_length() + 7) // 8
+    used = np.uint64((1 << 8 * size) - 1)
+    return size if ((word & TOPS & used) == (TOPS & used >> np.uint64(8))).all() else 0

@@ -147,7 +147,7 @@ class Walk:
         if not len(byte) or byte.max() < 128:
             value = byte.astype(np.int64)
             self._move(rows, at + 1)
-            return _unzigzag(value >> 1, value & 1)
+            return unzigzag(value >> 1, value & 1)
         return self._wide(rows, at)
 
     def _wide(self, rows: Rows, at: Int64s) -> Int64s:
@@ -212,11 +212,11 @@ def number_at(buffer: npt.NDArray[np.uint8], words: Uint64s, at: Int64s) -> tupl
     stop = ~word & TOPS
     used = ((stop & -stop) << _U(1)) - _U(1)  # all bits of the number's bytes; all 64 if it goes on
     size = (np.bitwise_count(used) >> 3).astype(np.int64)
-    value = _squeezed(word & used)
+    value = squeezed(word & used)
     wrong = np.zeros(len(at), bool)
     if not stop.all():
         _beyond(buffer, at, np.flatnonzero(stop == 0), value, size, wrong)
-    return _unzigzag(value >> _U(1), value & _U(1)), size, wrong
+    return unzigzag(value >> _U(1), value & _U(1)), size, wrong
 
 
 def _beyond(
@@ -230,12 +230,13 @@ def _beyond(
     wrong[which] = tenth > 1
 
 
-def _unzigzag(half: Column, sign: Column) -> Int64s:
+def unzigzag(half: Column, sign: Column) -> Int64s:
+    """Avro writes 0, -1, 1, -2, ... as 0, 1, 2, 3, ...: all bits but the lowest, and that one."""
     value: Int64s = half.view(np.int64) ^ -sign.view(np.int64)
     return value
 
 
-def _squeezed(word: Uint64s) -> Uint64s:
+def squeezed(word: Uint64s) -> Uint64s:
     """The seven low bits of each of the eight bytes, joined."""
     word = (word & _U(0x007F007F007F007F)) | (word & _U(0x7F007F007F007F00)) >> _U(1)
     word = (word & _U(0x00003FFF00003FFF)) | (word & _U(0x3FFF00003FFF0000)) >> _U(2)

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.events.ids import EMPTY, LONG, id128
+from pipeline.events.ids import EMPTY, id128
+from pipeline.events.words import LONG
 
 # Written down from the first version: another figure here means that every stored index is lost.
 STORED = {

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipeline.events import labels as labels_module
 from pipeline.events.found import Texts
-from pipeline.events.ids import LONG
 from pipeline.events.labels import Label, Labels, labels_of
 from pipeline.events.skim import PADDING
+from pipeline.events.words import LONG
 
 TEXTS = st.sampled_from(["", "a", "a\0", "b", "checkout", "checkout2", "\u6f22" * 9]) | st.text(max_size=20)
 ROWS = st.lists(st.tuples(TEXTS, st.none() | TEXTS), max_size=30)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events.partition import murmur2, partition_of
-from pipeline.events.placement import LONG, partitions_of
+from pipeline.events.placement import partitions_of
+from pipeline.events.words import LONG
 
 # Apache Kafka, UtilsTest.testMurmur2.
 JAVA = {
