@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+Masks = npt.NDArray[np.bool_]
 
 _FIRST_ROWS = 1 << 10
 _MIX = tuple(np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
@@ -55,7 +56,11 @@ _NAMES = tuple(f.name for f in fields(Cells))
 
 
 class CellTable:
-    """Open addressing over row numbers; the rows are dense columns that grow by doubling and never move."""
+    """Open addressing over row numbers; the rows are dense columns that grow by doubling and move only in `keep`.
+
+    A row whose version lies before the cut that a call names is closed: it is not found any more, and a change of the
+    same cell opens a new row. Closed rows stay until `keep` leaves them out.
+    """
 
     def __init__(self) -> None:
         self._count = 0
@@ -66,10 +71,10 @@ class CellTable:
         return self._count
 
     def add(
-        self, offset: int, leaf: Int32s, minute: Int32s, bins: Int32s, n: Int64s, total: Int64s
+        self, offset: int, cut: int, leaf: Int32s, minute: Int32s, bins: Int32s, n: Int64s, total: Int64s
     ) -> Int64s:
-        """Add changes of distinct cells, opening those that are new; the rows that changed."""
-        rows = self._find(leaf, minute, bins)
+        """Add changes of distinct cells, opening those that are new; the rows that changed. `cut` never goes back."""
+        rows = self._find(cut, leaf, minute, bins)
         new = np.flatnonzero(rows < 0)
         if len(new):
             rows[new] = self._open(offset, leaf[new], minute[new], bins[new])
@@ -78,6 +83,24 @@ class CellTable:
         cells.total[rows] += total
         cells.version[rows] = offset
         return rows
+
+    def open_rows(self, cut: int) -> Masks:
+        """Which rows are open."""
+        return self.cells.version[: self._count] >= cut
+
+    def keep(self, rows: Int64s) -> None:
+        """Leave out all other rows, and give their memory back; these move to 0, 1, 2, ... in this order."""
+        self.load(self.cells.take(rows))
+
+    def load(self, cells: Cells) -> None:
+        """Hold these cells as rows 0, 1, 2, ... and no others."""
+        self._count, self.cells = 0, Cells.empty(_FIRST_ROWS)
+        self._slots = np.zeros(_FIRST_ROWS * 4, np.int32)
+        self._grow(len(cells))
+        self._count = len(cells)
+        for name in _NAMES:
+            getattr(self.cells, name)[: self._count] = getattr(cells, name)
+        self._insert(_hash(cells.leaf, cells.minute, cells.bin), np.arange(self._count))
 
     def _open(self, offset: int, leaf: Int32s, minute: Int32s, bins: Int32s) -> Int64s:
         first, count = self._count, len(leaf)
@@ -90,8 +113,8 @@ class CellTable:
         self._insert(_hash(leaf, minute, bins), rows)
         return rows
 
-    def _find(self, leaf: Int32s, minute: Int32s, bins: Int32s) -> Int64s:
-        """Row of each cell, or -1. Each round probes one slot further for those still undecided."""
+    def _find(self, cut: int, leaf: Int32s, minute: Int32s, bins: Int32s) -> Int64s:
+        """Open row of each cell, or -1. Each round probes one slot further for those still undecided."""
         found = np.full(len(leaf), -1, np.int64)
         todo, mask, cells = np.arange(len(leaf)), len(self._slots) - 1, self.cells
         slot = _hash(leaf, minute, bins) & mask
@@ -103,6 +126,7 @@ class CellTable:
                 (cells.minute[row] == minute[todo])
                 & (cells.leaf[row] == leaf[todo])
                 & (cells.bin[row] == bins[todo])
+                & (cells.version[row] >= cut)
             )
             found[todo[same]] = row[same]
             todo, slot = todo[~same], (slot[~same] + 1) & mask

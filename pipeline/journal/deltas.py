@@ -16,6 +16,10 @@ from pipeline.events.partition import partition_of
 from pipeline.journal.pack import pack, unpack
 from pipeline.measures.cells import Series
 
+DEFAULT_SPAN = 26
+"""Hours that a cell stays open without being touched. Most changes of a minute come with it or the next day; each one
+later opens a new part: one more row, and nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellChanges:
@@ -51,6 +55,8 @@ class Delta:
         number: 1, 2, 3, ... for each (source, partition, deltas partition).
         watermark: highest `occurred_at` of the source partition so far, milliseconds since 1970.
         cells: what changed.
+        span: hours that a cell stays open in the roll without being touched. In the log, since the settings of two
+            workers may differ; of a number that was sent twice the first in the log counts.
     """
 
     source: str
@@ -58,6 +64,7 @@ class Delta:
     number: int
     watermark: int
     cells: CellChanges
+    span: int = DEFAULT_SPAN
 
 
 @cache  # asked for every leaf of every batch; there are few instruments and actions
@@ -74,6 +81,7 @@ def pack_delta(delta: Delta) -> bytes:
         "partition": delta.partition,
         "number": delta.number,
         "watermark": delta.watermark,
+        "span": delta.span,
         "series": [list(s) for s in delta.cells.series],
     }
     cells = delta.cells
@@ -86,4 +94,5 @@ def unpack_delta(value: bytes) -> Delta:
     """The inverse of `pack_delta`; raises what `unpack` raises."""
     head, columns = unpack(value)
     cells = CellChanges(tuple(Series(*s) for s in head["series"]), **columns)
-    return Delta(head["source"], head["partition"], head["number"], head["watermark"], cells)
+    span = head.get("span", DEFAULT_SPAN)
+    return Delta(head["source"], head["partition"], head["number"], head["watermark"], cells, span)

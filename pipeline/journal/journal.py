@@ -146,7 +146,7 @@ class Journal:
         first = self.next
         chunks: list[bytes] = await run(chunks_of, state, segments, name)
         for chunk in chunks:
-            if not await self._put(chunk, _nothing):
+            if not await self._put(chunk, partial(self._stands, chunk)):
                 return False
         state.sealed(segments)
         self.tail, self._snapshot_bytes = Tail(), sum(map(len, chunks))
@@ -195,8 +195,12 @@ class Journal:
         if not self.state.fold(effect):
             self.counts.ignored += 1
 
+    async def _stands(self, chunk: bytes) -> None:
+        """A chunk of ours: if we give up the snapshot, the others may still complete it, for everybody."""
+        self._gathering.take(chunk_of(*unpack(chunk)))
+
     def _pass(self, chunk: Chunk) -> None:
-        """Somebody else's snapshot. Segments that it does not name may be gone: from now on ours are the same."""
+        """Mostly of somebody else's. Segments that the snapshot does not name may be gone: ours are now the same."""
         complete, state = self._gathering.take(chunk) is not None, self.state
         if complete and chunk.sequence == state.sequence > state.snapshot_sequence:
             state.sealed(chunk.segments)
@@ -219,7 +223,7 @@ class Journal:
         await self._run(reading.state.load_index, sealed)
         self.counts.ignored += reading.ignored
         self.state, self.next, self._started = reading.state, position, True
-        self._gathering = Gathering({})
+        self._gathering = reading.gathering
         self.tail, self._snapshot_bytes = reading.tail, reading.base
         self.snapshot_time = reading.base_time
 
@@ -266,7 +270,7 @@ class Reading:
         self.base = 0
         self.base_time = 0
         self.ignored = 0
-        self._gathering = Gathering({})
+        self.gathering = Gathering({})
 
     def take(self, entries: Iterable[Entry]) -> None:
         """More records, in the order of the log."""
@@ -279,7 +283,7 @@ class Reading:
                 self._effect(effect_of(head, columns))
 
     def _snapshot(self, chunk: Chunk, time: int) -> None:
-        blob, state = self._gathering.take(chunk), self.state
+        blob, state = self.gathering.take(chunk), self.state
         first = chunk.sequence >= state.sequence and chunk.sequence > state.snapshot_sequence
         if blob is not None and (self.searching or first):
             self.state = load_state(blob, chunk.segments)
@@ -290,7 +294,3 @@ class Reading:
         if not self.state.fold(effect):
             self.ahead |= effect.sequence > self.state.sequence + 1
             self.ignored += 1
-
-
-async def _nothing() -> None:
-    """A chunk of a snapshot changes nothing."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.events.partition import partition_of
-from pipeline.journal.deltas import Delta, pack_delta
+from pipeline.journal.deltas import DEFAULT_SPAN, CellChanges, Delta, pack_delta
 from pipeline.journal.log import Unknown
 from pipeline.journal.state import Outgoing, State
 
@@ -38,13 +38,24 @@ class Outputs(Protocol):
 
 
 class Outbox:
-    """Sends what the state of one source partition holds. `sent` runs ahead of what is known to be published."""
+    """Sends what the state of one source partition holds. `sent` runs ahead of what is known to be published.
 
-    def __init__(self, source: str, partition: int, partitions: int, outputs: Outputs) -> None:
+    Args:
+        source: "responses" or "touchpoints".
+        partition: its number.
+        partitions: how many partitions every topic has.
+        outputs: where the sends go.
+        span: hours that the roll keeps a cell open which nobody touches.
+    """
+
+    def __init__(
+        self, source: str, partition: int, partitions: int, outputs: Outputs, span: int = DEFAULT_SPAN
+    ) -> None:
         self._source = source
         self._partition = partition
         self._partitions = partitions
         self._outputs = outputs
+        self._span = span
 
     async def publish(self, state: State) -> int:
         """Send what is due; how many effects went out. An `Unknown` leaves the mark where it is: call again."""
@@ -60,18 +71,16 @@ class Outbox:
 
     def _sends(self, outgoing: Outgoing) -> list[Send]:
         deltas = [
-            Send(
-                DELTAS,
-                q,
-                None,
-                pack_delta(Delta(self._source, self._partition, number, outgoing.watermark, cells)),
-            )
+            Send(DELTAS, q, None, pack_delta(self._delta(number, outgoing.watermark, cells)))
             for q, (number, cells) in outgoing.deltas.items()
         ]
         messages = [
             Send(m.topic, partition_of(m.key, self._partitions), m.key, m.value) for m in outgoing.messages
         ]
         return deltas + messages
+
+    def _delta(self, number: int, watermark: int, cells: CellChanges) -> Delta:
+        return Delta(self._source, self._partition, number, watermark, cells, self._span)
 
 
 def _ascending(sends: Sequence[Send], offsets: Sequence[int]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAGIC = b"FJ"
-VERSION = 2
+VERSION = 2  # ids are narrow columns, a delta has a span
 _FRAME = struct.Struct("<2sBI")  # magic, version, bytes of the head
 
 Columns = dict[str, npt.NDArray[Any]]

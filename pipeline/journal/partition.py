@@ -9,6 +9,7 @@ from typing import Protocol
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
 from pipeline.events.schemas import Unseen
+from pipeline.journal.deltas import DEFAULT_SPAN
 from pipeline.journal.effect import Effect
 from pipeline.journal.journal import Journal, Run, TooLarge, run_here
 from pipeline.journal.log import Log
@@ -74,6 +75,7 @@ class SourcePartition:
 
     Attributes:
         filled: records that the delivery left out and that were read here instead.
+        span: hours that the roll keeps a cell open which nobody touches.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class SourcePartition:
         learn: Learn = learn_nothing,
         run: Run = run_here,
         snapshot_floor: int = 16 << 20,
+        span: int = DEFAULT_SPAN,
     ) -> None:
         self.partition = partition
         self.journal = journal
@@ -99,7 +102,7 @@ class SourcePartition:
         self._learn = learn
         self._run = run
         self._snapshot_floor = snapshot_floor
-        self._outbox = Outbox(source, partition, partitions, outputs)
+        self._outbox = Outbox(source, partition, partitions, outputs, span)
 
     @property
     def state(self) -> State:

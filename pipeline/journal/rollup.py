@@ -4,11 +4,16 @@ Each source numbers its deltas 1, 2, 3, ... for this partition. The fold takes t
 and drops what it has seen, so duplicates, redelivery and zombies change nothing. The value of a cell at a
 version (the deltas offset of its last change) is a function of the log alone: whoever publishes it publishes
 the same.
+
+A cell that nobody touches for long leaves the state, by log time (`hours.py`). Touched again it opens a new part, named
+by the offset at which it was opened, with a count from zero; readers add the parts. So a state of the last day is
+enough to count changes of any day.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,7 +21,10 @@ import numpy as np
 
 from pipeline.journal.celltable import Cells, CellTable, Int64s
 from pipeline.journal.deltas import CellChanges, Delta
+from pipeline.journal.hours import Hours
 from pipeline.measures.cells import Series
+
+Source = tuple[str, int]  # name and partition
 
 
 class Folded(Enum):
@@ -39,11 +47,18 @@ class Changed:
 
 
 class Rollup:
-    """The cells of one deltas partition, and which of them readers do not have yet."""
+    """The open cells of one deltas partition, and which cells readers do not have yet, closed ones too.
+
+    Attributes:
+        leaves: every leaf that occurred; its place is its number in the cells.
+        hours: log time.
+    """
 
     def __init__(self) -> None:
         self.leaves: list[Series] = []
-        self._number: dict[tuple[str, int], int] = {}
+        self.hours = Hours()
+        self._number: dict[Source, int] = {}
+        self._beyond: dict[Source, int] = {}  # the highest number that came before its predecessor
         self._leaf: dict[Series, int] = {}
         self._table = CellTable()
         self._is_dirty = np.zeros(0, np.bool_)
@@ -59,9 +74,13 @@ class Rollup:
         if delta.number <= known:
             return Folded.SEEN
         if delta.number > known + 1:
+            self._beyond[source] = max(delta.number, self._beyond.get(source, 0))
             return Folded.GAP
         self._number[source] = delta.number
+        entered = self.hours.enter(offset, delta.watermark, delta.span)
         self._add(offset, delta.cells)
+        if entered:
+            self._let_go()
         return Folded.TAKEN
 
     def changed(self, limit: int) -> Changed:
@@ -85,9 +104,14 @@ class Rollup:
         self._dirty.append(rows[again])
 
     @property
-    def numbers(self) -> dict[tuple[str, int], int]:
+    def numbers(self) -> dict[Source, int]:
         """(source, partition) -> number of the last delta taken."""
         return dict(self._number)
+
+    @property
+    def missing(self) -> dict[Source, int]:
+        """(source, partition) -> the next number, where a later one has been seen; its sender sends both again."""
+        return {s: self._number.get(s, 0) + 1 for s, n in self._beyond.items() if n > self._number.get(s, 0)}
 
     @property
     def waiting(self) -> int:
@@ -95,12 +119,45 @@ class Rollup:
         return sum(map(len, self._dirty))
 
     def cells(self) -> Cells:
-        """All cells."""
-        return self._table.cells.take(np.arange(len(self._table)))
+        """All open cells."""
+        return self._table.cells.take(np.flatnonzero(self._table.open_rows(self.hours.cut)))
+
+    def held(self) -> Changed:
+        """All that a successor needs, and in `rows` which of these cells are not known to be published."""
+        rows = self._open_or_dirty()
+        return Changed(self._table.cells.take(rows), np.flatnonzero(self._is_dirty[rows]))
+
+    def restore(
+        self, leaves: Iterable[Series], numbers: Mapping[Source, int], hours: Hours, held: Changed
+    ) -> None:
+        """Of a new rollup: take over what another one held."""
+        for leaf in leaves:
+            self._number_of(leaf)
+        self._number, self.hours = dict(numbers), hours
+        self._table.load(held.cells)
+        self._is_dirty = np.zeros(len(held.cells), np.bool_)
+        self._is_dirty[held.rows] = True
+        self._dirty.append(held.rows)
+
+    def _open_or_dirty(self) -> Int64s:
+        count = len(self._table)
+        return np.flatnonzero(self._table.open_rows(self.hours.cut) | self._is_dirty[:count])
+
+    def _let_go(self) -> None:
+        """Give back the memory of closed cells that readers have, once they are the larger part."""
+        rows = self._open_or_dirty()
+        if 2 * len(rows) > len(self._table):
+            return
+        place = np.full(len(self._table), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        self._table.keep(rows)
+        self._is_dirty = self._is_dirty[rows]
+        self._dirty = deque(place[queued] for queued in self._dirty)
 
     def _add(self, offset: int, changes: CellChanges) -> None:
         leaf = np.array([self._number_of(s) for s in changes.series], np.int32)[changes.at]
-        rows = self._table.add(offset, leaf, changes.minute, changes.bin, changes.n, changes.total)
+        cut = self.hours.cut
+        rows = self._table.add(offset, cut, leaf, changes.minute, changes.bin, changes.n, changes.total)
         if len(self._table) > len(self._is_dirty):
             self._is_dirty = np.append(self._is_dirty, np.zeros(len(self._table), np.bool_))
         fresh = rows[~self._is_dirty[rows]]

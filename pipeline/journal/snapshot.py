@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -54,13 +54,37 @@ def chunk_of(head: dict[str, Any], columns: dict[str, Any]) -> Chunk:
     return Chunk(head["name"], head["chunk"], head["chunks"], head["sequence"], segments, part)
 
 
+class Part(Protocol):
+    """A chunk of a snapshot of any kind."""
+
+    @property
+    def name(self) -> str:
+        """Of the snapshot; no other has it."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """0, 1, ... of the chunk."""
+        ...
+
+    @property
+    def chunks(self) -> int:
+        """How many the snapshot has."""
+        ...
+
+    @property
+    def part(self) -> bytes:
+        """What it holds."""
+        ...
+
+
 @dataclass
 class Gathering:
     """Chunks of snapshots on the way to being complete."""
 
     parts: dict[str, dict[int, bytes]]
 
-    def take(self, chunk: Chunk) -> bytes | None:
+    def take(self, chunk: Part) -> bytes | None:
         """The whole of a snapshot, once its last chunk is here."""
         parts = self.parts.setdefault(chunk.name, {})
         parts[chunk.number] = chunk.part

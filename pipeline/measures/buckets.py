@@ -51,6 +51,13 @@ class Buckets:
         taken = [(start, self._buckets.pop(start)) for start in sorted(self._starts(first, end))]
         return [(start * self._unit, np.concatenate(parts)) for start, parts in taken]
 
+    def rows(self) -> tuple[Int32s, CellRows]:
+        """Everything: the minute at which the bucket of each row starts, and the rows. Changes nothing."""
+        held = {start: _one(parts) for start, parts in self._buckets.items()}
+        starts = np.fromiter(held, np.int32, len(held)) * self._unit
+        minutes = np.repeat(starts, [len(cells) for cells in held.values()])
+        return minutes.astype(np.int32), np.concatenate([NO_CELLS, *held.values()])
+
     def _starts(self, first: int, end: int) -> list[int]:
         wanted = range(-(-first // self._unit), -(-end // self._unit))
         return list(_present(wanted, self._buckets))
@@ -61,6 +68,10 @@ def _present(wanted: range, buckets: dict[int, list[CellRows]]) -> Iterator[int]
     if len(wanted) < len(buckets):
         return (start for start in wanted if start in buckets)
     return (start for start in buckets if start in wanted)
+
+
+def _one(parts: list[CellRows]) -> CellRows:
+    return parts[0] if len(parts) == 1 else summed(np.concatenate(parts))
 
 
 def summed(cells: CellRows) -> CellRows:

@@ -1,23 +1,27 @@
 """`Rolling`: the window sums of one (metric, instrument), for every leaf and its marginals, as time goes on.
 
 A tick costs what arrived and what left a window, not series times buckets. All sums are integers, so what is
-taken out again leaves exactly nothing behind. Minutes are kept one by one as long as a window that moves by
+taken out again leaves exactly nothing behind. Minutes are kept one by one for the 24 h in which a window that moves by
 minutes can still let go of them; then they are summed into their hour, since windows above 24 h move by whole
 hours. That keeps 30 days in a sixtieth of the memory.
+
+What is kept, and how, follows log time and not the clock (`settle`), so that it is the same for whoever reads the same
+deltas; the sums of the windows are made from it at the time that the clock says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.measures.buckets import CELL, HOUR, Buckets, CellRows, summed
-from pipeline.measures.cells import Series, marginals
-from pipeline.measures.windows import DAY, Window
+from pipeline.measures.cells import MINUTE_MS, Series, marginals
+from pipeline.measures.windows import DAY, MINUTE, Window
 
 Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
@@ -26,6 +30,8 @@ Int64s = npt.NDArray[np.int64]
 OVERALL, TOUCHPOINT, LEAF = 0, 1, 7  # which dimensions a series names: 1 touchpoint + 2 channel + 4 segment
 _NEVER = -(1 << 40)
 _AT_ONCE = 50_000  # cells; eight times as many rows are in memory then
+_WORTH_SUMMING = 1000  # cells: each costs sixteen additions, a sum over all minutes first is cheaper
+_AHEAD = 2  # hours that a clock may be behind log time: events may be 1 h in the future, and clocks differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +59,42 @@ class WindowSums:
     totals: Int64s
 
 
+@dataclass(frozen=True, slots=True)
+class HeldCells:
+    """Cells of leaves as columns.
+
+    Attributes:
+        series: the distinct leaves that occur.
+        at: uint32, index into `series`.
+        minute: int32, the bucket in minutes since 1970, or the start of the hour that it was summed into.
+        bin: int32.
+        n: int64.
+        total: int64, thousandths.
+    """
+
+    series: tuple[Series, ...]
+    at: npt.NDArray[np.uint32]
+    minute: Int32s
+    bin: Int32s
+    n: Int64s
+    total: Int64s
+
+
 class Rolling:
     """Sums over `windows` (at least one), which all end with the running minute and never move back.
 
-    Cells of minutes to come wait for their minute. Cells older than every window are forgotten.
+    Cells of minutes to come wait for their minute.
+
+    Args:
+        metric: of every series.
+        instrument: of every series.
+        windows: all of them.
+        keep: hours of which cells are kept; by default what the longest window needs.
     """
 
-    def __init__(self, metric: str, instrument: str, windows: Sequence[Window]) -> None:
+    def __init__(
+        self, metric: str, instrument: str, windows: Sequence[Window], keep: int | None = None
+    ) -> None:
         self.metric, self.instrument, self.windows = metric, instrument, tuple(windows)
         self.series: list[Series] = []
         self._row: dict[Series, int] = {}
@@ -74,7 +109,10 @@ class Rolling:
         self._minutes, self._hours = Buckets(1), Buckets(HOUR)
         self._first = [_NEVER for _ in self.windows]  # minute at which each window begins
         self._end = _NEVER  # minute after the running one
+        self._keep = max(-(-window.seconds // 3600) for window in windows) if keep is None else keep
+        self._floor = _NEVER  # the running minute is never before this one
         self._settled = _NEVER  # minutes before this one are kept by the hour
+        self._forgotten = _NEVER  # minutes before this one are not kept
 
     def leaf(self, series: Series) -> int:
         """The number of a leaf, which must name every dimension."""
@@ -102,24 +140,54 @@ class Rolling:
         cells["leaf"], cells["column"], cells["n"], cells["total"] = leaf, self._columns_of(bins), n, total
         order = np.argsort(minute, kind="stable")
         minute, cells = minute[order], cells[order]
-        settled, now, oldest = np.searchsorted(minute, (self._settled, self._end, min(self._first)))
-        self._hours.add(minute[oldest:settled], cells[oldest:settled])
+        forgotten, settled, now = np.searchsorted(minute, (self._forgotten, self._settled, self._end))
+        self._hours.add(minute[forgotten:settled], cells[forgotten:settled])
         self._minutes.add(minute[settled:], cells[settled:])
         for w, first in enumerate(np.searchsorted(minute, self._first).tolist()):
             self._apply(w, cells[first:now])
 
+    def settle(self, hour: int) -> None:
+        """Log time has come to this hour since 1970: sum old minutes into hours, forget old hours.
+
+        The clock is then taken to be at most two hours behind (`floor_of`), so that no window needs what is gone.
+        """
+        self._floor = floor_of(hour)
+        if self._end != _NEVER:
+            self.advance(self._floor * MINUTE_MS)
+        settled = self._floor - DAY // MINUTE
+        for minute, cells in self._minutes.take(self._settled, settled):
+            self._hours.add(np.full(len(cells), minute, np.int32), summed(cells))
+        self._settled = max(settled, self._settled)
+        self._forgotten = max(self._floor - self._keep * HOUR, self._forgotten)
+        self._hours.take(_NEVER, self._forgotten)
+
     def advance(self, now_ms: int) -> None:
         """Let the windows end with the minute of `now_ms`; an earlier time than before changes nothing."""
-        spans = [window.span_now(now_ms / 1000) for window in self.windows]
-        firsts, end = [first for first, _ in spans], spans[0][1]
-        if end <= self._end:
+        now = max(now_ms / 1000, self._floor * MINUTE)
+        spans = [window.span_now(now) for window in self.windows]
+        end, known = spans[0][1], self._end
+        if end <= known:
             return
-        if self._end == _NEVER:
-            self._first = firsts
-        self._enter(end)
-        self._leave_minutes(firsts)
-        self._settle([first for w, first in enumerate(firsts) if not self._by_hour(w)])
-        self._leave_hours(firsts)
+        between = cache(self._between)  # windows of one kind share what enters
+        for w, (first, _) in enumerate(spans):
+            if known != _NEVER:
+                self._apply(w, between(self._first[w], min(first, known)), sign=-1)
+            self._apply(w, between(max(first, known), end))
+            self._first[w] = first
+        self._end = end
+
+    def held(self) -> HeldCells:
+        """All cells that are kept: added to a new one that has settled at the same hour, they give the same."""
+        minutes, hours = self._minutes.rows(), self._hours.rows()
+        minute, cells = (np.concatenate(pair) for pair in zip(minutes, hours, strict=True))
+        names = list(self._leaf)  # in the order of their numbers
+        used, at = np.unique(cells["leaf"], return_inverse=True)
+        bins = np.empty(len(self._bins), np.int32)
+        bins[self._columns] = self._bins
+        series = tuple(names[number] for number in used.tolist())
+        return HeldCells(
+            series, at.astype(np.uint32), minute, bins[cells["column"]], cells["n"], cells["total"]
+        )
 
     def changed(self, window: int, levels: Sequence[int]) -> Int64s:
         """The rows of these levels whose sums in a window changed since they were last marked unchanged."""
@@ -154,38 +222,11 @@ class Rolling:
         held = self._counts[window, :rows].sum(axis=1) > 0
         return np.flatnonzero(held & np.isin(self._level[:rows], levels))
 
-    def _enter(self, end: int) -> None:
-        """What waits for minutes that have come counts from now on."""
-        begun: dict[int, CellRows] = {}
-        for w, first in enumerate(self._first):
-            start = max(first, self._end)
-            if start not in begun:
-                begun[start] = self._minutes.between(start, end)
-            self._apply(w, begun[start])
-        self._end = end
-
-    def _leave_minutes(self, firsts: list[int]) -> None:
-        for w, first in enumerate(firsts):
-            if not self._by_hour(w):
-                self._apply(w, self._minutes.between(self._first[w], first), sign=-1)
-                self._first[w] = first
-
-    def _settle(self, by_minute: list[int]) -> None:
-        """Minutes that no window by minutes can let go of any more are summed into hours."""
-        settled = min(by_minute, default=self._end)
-        for minute, cells in self._minutes.take(self._settled, settled):
-            self._hours.add(np.full(len(cells), minute, np.int32), summed(cells))
-        self._settled = settled
-
-    def _leave_hours(self, firsts: list[int]) -> None:
-        for w, first in enumerate(firsts):
-            if self._by_hour(w):
-                self._apply(w, self._hours.between(self._first[w], first), sign=-1)
-                self._first[w] = first
-        self._hours.take(_NEVER, min(self._first))
-
-    def _by_hour(self, window: int) -> bool:
-        return self.windows[window].seconds > DAY
+    def _between(self, first: int, end: int) -> CellRows:
+        """What is kept of the minutes in [first, end). No window begins or ends within an hour that is settled."""
+        parts = [bucket.between(first, end) for bucket in (self._hours, self._minutes)]
+        cells = np.concatenate(parts)
+        return summed(cells) if len(cells) > _WORTH_SUMMING else cells
 
     def _apply(self, window: int, cells: CellRows, sign: int = 1) -> None:
         """Add cells of leaves to the sums of the leaves and their marginals."""
@@ -236,6 +277,11 @@ class Rolling:
             self._level = _room(self._level, new_rows)
             self._totals = _room(self._totals, new_rows, axis=1)
             self._changed = _room(self._changed, new_rows, axis=1)
+
+
+def floor_of(hour: int) -> int:
+    """When log time has come to this hour since 1970, the minute before which the running one cannot lie."""
+    return (hour - _AHEAD) * HOUR
 
 
 def _room(array: npt.NDArray[Any], size: int, axis: int = 0) -> npt.NDArray[Any]:

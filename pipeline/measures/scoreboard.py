@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from pipeline.measures.cells import MINUTE_MS, Series
 from pipeline.measures.instruments import Instrument
-from pipeline.measures.rolling import LEAF, OVERALL, TOUCHPOINT, Int64s, Rolling, WindowSums
+from pipeline.measures.rolling import (
+    LEAF,
+    OVERALL,
+    TOUCHPOINT,
+    HeldCells,
+    Int64s,
+    Rolling,
+    WindowSums,
+    floor_of,
+)
 from pipeline.measures.scores import RESOLUTION, SHARES, Score, ScoreColumns, score_matrix
 from pipeline.measures.windows import Window
 
@@ -47,10 +56,15 @@ class Scoreboard:
     Args:
         windows: all of them, at least one.
         instruments: the ones in use, by name. Series of others are not scored: their scale is not known.
+        keep: hours of which cells are kept; by default what the longest window needs.
     """
 
-    def __init__(self, windows: Sequence[Window], instruments: Mapping[str, Instrument]) -> None:
+    def __init__(
+        self, windows: Sequence[Window], instruments: Mapping[str, Instrument], keep: int | None = None
+    ) -> None:
         self._windows = tuple(windows)
+        self._keep = keep
+        self._hour: int | None = None
         self._instruments = instruments
         self._books: dict[tuple[str, str], Rolling | None] = {}
         self._leaf: dict[Series, int] = {}  # its number in its book
@@ -78,9 +92,30 @@ class Scoreboard:
                 rows = np.flatnonzero(number[at] >= 0)
                 book.add(number[at[rows]], minute[rows], bins[rows], n[rows], total[rows])
 
+    def settle(self, hour: int) -> None:
+        """Log time has come to this hour since 1970; see `Rolling.settle`."""
+        self._hour = hour
+        if self._now is not None:
+            self.advance(self._now)
+        for book in self._open():
+            book.settle(hour)
+
+    def held(self) -> HeldCells:
+        """All cells that are kept: added to a new board that has settled at the same hour, they give the same."""
+        books = [book.held() for book in self._open()]
+        series = tuple(leaf for cells in books for leaf in cells.series)
+        firsts = np.cumsum([0, *(len(cells.series) for cells in books)])
+        at = [cells.at + np.uint32(first) for cells, first in zip(books, firsts.tolist(), strict=False)]
+        columns = (
+            np.concatenate([np.zeros(0, kind), *(getattr(cells, name) for cells in books)])
+            for name, kind in (("minute", np.int32), ("bin", np.int32), ("n", np.int64), ("total", np.int64))
+        )
+        return HeldCells(series, np.concatenate([np.zeros(0, np.uint32), *at]), *columns)
+
     def advance(self, now_ms: int) -> None:
         """Let every window end with the minute of `now_ms`; the clock running backwards changes nothing."""
-        self._now = now_ms if self._now is None else max(now_ms, self._now)
+        floor = now_ms if self._hour is None else floor_of(self._hour) * MINUTE_MS
+        self._now = max(now_ms, floor, now_ms if self._now is None else self._now)
         for book in self._open():
             book.advance(self._now)
 
@@ -153,11 +188,16 @@ class Scoreboard:
 
     def _book(self, key: tuple[str, str]) -> Rolling | None:
         if key not in self._books:
-            self._books[key] = Rolling(*key, self._windows) if self._scored(*key) else None
-            book = self._books[key]
-            if book is not None and self._now is not None:
-                book.advance(self._now)
+            self._books[key] = self._opened(*key) if self._scored(*key) else None
         return self._books[key]
+
+    def _opened(self, metric: str, instrument: str) -> Rolling:
+        book = Rolling(metric, instrument, self._windows, self._keep)
+        if self._hour is not None:
+            book.settle(self._hour)
+        if self._now is not None:
+            book.advance(self._now)
+        return book
 
     def _scored(self, metric: str, instrument: str) -> bool:
         asked = self._instruments.get(instrument)

@@ -220,7 +220,7 @@ GAP_FILLS = Metric(
 DELTA_GAPS = Metric(
     "feedback_delta_gaps_total",
     Kind.COUNTER,
-    "Deltas that came before their predecessor; both are sent again. If it keeps growing, counts are missing.",
+    "Deltas that have been missing for more than a few seconds while later ones are there: counts are missing.",
     ("source",),
 )
 RECOVERY = Metric(

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Protocol
+from uuid import uuid4
 
 from pipeline.config import Settings
 from pipeline.events.records import Records
 from pipeline.journal.celltable import Cells
-from pipeline.journal.deltas import Delta
 from pipeline.journal.deltas_partition import DeltasPartition
+from pipeline.journal.journal import Run, run_here
 from pipeline.journal.log import Log, Unknown
+from pipeline.journal.roll_snapshot import RollSnapshots
+from pipeline.journal.rollup import Source
 from pipeline.measures.cells import Series
 from pipeline.measures.rolling import WindowSums
 from pipeline.measures.scoreboard import News, Scoreboard
 from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs, progress_value, score_pairs
-from pipeline.streams.patience import persist
+from pipeline.streams.owned_deltas import Owned
+from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
+_PATIENCE = 5.0  # seconds; a delta that comes before its predecessor is soon sent again, with it
 
 
 class Sender(Protocol):
@@ -36,43 +43,10 @@ class RollMetrics(Protocol):
     """What the roll tells Prometheus."""
 
     def delta_gap(self, source: str) -> None:
-        """A delta came before its predecessor."""
+        """A delta has been missing for a while."""
 
     def recovery(self, topic: str, seconds: float) -> None:
         """A partition was recovered."""
-
-
-class Owned:
-    """One deltas partition of ours."""
-
-    def __init__(self, number: int, partition: DeltasPartition) -> None:
-        self.number = number
-        self.partition = partition
-        self.board = partition.board
-        self.lock = asyncio.Lock()  # who reads on
-        self.sending = asyncio.Lock()  # who publishes
-        self.ready = False
-        self.told: dict[tuple[str, int], int] = {}  # the deltas whose cells were said to be published
-
-
-class Alarms:
-    """What should not be in a deltas partition, in the log and in the metrics."""
-
-    def __init__(self, topic: str, partition: int, metrics: RollMetrics) -> None:
-        self._where = {"topic": topic, "partition": partition}
-        self._metrics = metrics
-
-    def gap(self, offset: int, delta: Delta) -> None:
-        """See `journal.deltas_partition.Alarms`."""
-        self._metrics.delta_gap(delta.source)
-        source = {"source": delta.source, "source_partition": delta.partition, "number": delta.number}
-        extra = {**self._where, "offset": offset, **source}
-        log.warning("a delta came before its predecessor, it waits to be sent again", extra=extra)
-
-    def stranger(self, offset: int, error: Exception) -> None:
-        """See `journal.deltas_partition.Alarms`."""
-        extra = {**self._where, "offset": offset, "error": type(error).__name__}
-        log.error("not a delta, ignored", extra=extra)
 
 
 class Roll:
@@ -80,28 +54,31 @@ class Roll:
 
     Args:
         settings: which windows and instruments there are, and the prefix of the topics.
-        log_of: the log of one partition of the deltas topic.
+        logs_of: the logs of one partition of the topics deltas and roll.
         sender: where cells and scores go.
         metrics: Prometheus.
         clock: seconds since 1970; what is asked for between two ticks is true at that moment.
+        run: calls what takes long, perhaps in a thread.
     """
 
     def __init__(
         self,
         settings: Settings,
-        log_of: Callable[[int], Log],
+        logs_of: Callable[[int], tuple[Log, Log]],
         sender: Sender,
         metrics: RollMetrics,
         clock: Callable[[], float] = time.time,
+        run: Run = run_here,
     ) -> None:
         self.topic = Topics(settings.kafka.prefix).deltas
         self._prefix = settings.kafka.prefix
-        self._windows = settings.windows
+        self._settings = settings
         self._instruments = settings.catalogue()
-        self._log_of = log_of
+        self._logs_of = logs_of
         self._sender = sender
         self._metrics = metrics
         self._clock = clock
+        self._run = run
         self._owned: dict[int, Owned] = {}
 
     @property
@@ -141,11 +118,13 @@ class Roll:
         async with owned.lock:
             await self._recovered(owned)
             await persist(owned.partition.apply, self._name(partition), records)
+            await self._tidy(owned)
 
     async def tick(self, now_ms: int) -> int:
         """Roll the windows on and publish what changed; how many records were sent."""
-        owned = self._rolled(now_ms)
-        return sum(await asyncio.gather(*(self._publish(one) for one in owned)))
+        for owned in self._ready():
+            self._alarm(owned)
+        return sum(await asyncio.gather(*(self._publish(owned, now_ms) for owned in self._ready())))
 
     def drained(self, partition: int, end: int) -> bool:
         """Everything before `end` is folded, its cells are published, and it is said that they are."""
@@ -156,16 +135,24 @@ class Roll:
 
     def owned(self) -> list[WindowSums]:
         """What stands in the windows now: leaves, touchpoints and overall, those that have answers there."""
-        return [sums for one in self._rolled(self._now_ms()) for sums in one.board.sums()]
+        return [sums for board in self._boards() for sums in board.sums()]
 
     def scores(self) -> list[dict[str, Any]]:
         """The scores of touchpoints and overall now; nothing where nobody answered."""
         return [
             {**standing.series._asdict(), "metric": name, "window": standing.window, **score._asdict()}
-            for one in self._rolled(self._now_ms())
-            for standing in one.board.standings()
+            for board in self._boards()
+            for standing in board.standings()
             for name, score in standing.scores.items()
         ]
+
+    def _boards(self) -> list[Scoreboard]:
+        """The windows of the recovered partitions, now. Needs neither broker nor store."""
+        now_ms = self._now_ms()
+        return [owned.board(now_ms) for owned in self._ready()]
+
+    def _ready(self) -> list[Owned]:
+        return [owned for owned in self._owned.values() if owned.ready]
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -176,48 +163,50 @@ class Roll:
             owned = self._owned[partition] = Owned(partition, self._made(partition))
         return owned
 
-    def _made(self, partition: int) -> DeltasPartition:
-        board = Scoreboard(self._windows, self._instruments)
-        board.advance(self._now_ms())  # so that cells of long ago are not kept while they are read
+    def _made(self, partition: int) -> DeltasPartition[Scoreboard]:
+        settings, (deltas, snapshots) = self._settings, self._logs_of(partition)
+        keep = math.ceil(max(settings.retention, settings.longest_window().seconds) / 3600)
 
         async def send(leaves: Sequence[Series], cells: Cells) -> None:
             await self._sender.send_many(CELLS, partition, cell_pairs(leaves, cells))
 
+        def stranger(offset: int, error: Exception) -> None:
+            extra = {**self._where(partition), "offset": offset, "error": type(error).__name__}
+            log.error("not a delta, ignored", extra=extra)
+
         return DeltasPartition(
             self._name(partition),
-            deltas=self._log_of(partition),
-            board=board,
+            deltas=deltas,
+            snapshots=RollSnapshots(snapshots, uuid4().hex),
+            new_board=partial(Scoreboard, settings.windows, self._instruments, keep),
             send=send,
-            alarms=Alarms(self.topic, partition, self._metrics),
+            stranger=stranger,
             pause=_others_run,
+            run=self._run,
+            snapshot_floor=round(settings.worker.snapshot_mb * 1e6),
         )
 
     def _name(self, partition: int) -> str:
         return f"{self.topic}/{partition}"
 
-    def _rolled(self, now_ms: int) -> list[Owned]:
-        """The recovered partitions, their windows brought to `now_ms`. Needs neither broker nor store."""
-        ready = [owned for owned in self._owned.values() if owned.ready]
-        for owned in ready:
-            owned.board.advance(now_ms)
-        return ready
+    def _where(self, partition: int) -> dict[str, Any]:
+        return {"topic": self.topic, "partition": partition}
 
     async def _recovered(self, owned: Owned) -> None:
         if owned.ready:
             return
         started = time.monotonic()
         await self._caught_up(owned)
-        owned.board.forget_what_was_published()
         owned.ready = True
         seconds = time.monotonic() - started
         self._metrics.recovery(self.topic, seconds)
         log.info(
             "recovered a partition",
             extra={
-                "topic": self.topic,
-                "partition": owned.number,
+                **self._where(owned.number),
                 "position": owned.partition.position,
                 "cells": len(owned.partition.rollup),
+                "to_publish": owned.partition.rollup.waiting,
                 "seconds": round(seconds, 3),
             },
         )
@@ -225,21 +214,40 @@ class Roll:
     async def _caught_up(self, owned: Owned) -> None:
         await persist(owned.partition.recover, self._name(owned.number))
 
-    async def _publish(self, owned: Owned) -> int:
+    async def _tidy(self, owned: Owned) -> None:
+        started = time.monotonic()
+        try:
+            done = await owned.partition.tidy()
+        except TROUBLE as error:
+            log.warning("no snapshot this time", extra={**self._where(owned.number), "error": str(error)})
+            return
+        if done:
+            seconds = round(time.monotonic() - started, 3)
+            extra = {**self._where(owned.number), "position": owned.partition.position, "seconds": seconds}
+            log.info("wrote a snapshot", extra=extra)
+
+    def _alarm(self, owned: Owned) -> None:
+        for (source, partition), number in owned.gaps(_PATIENCE):
+            self._metrics.delta_gap(source)
+            extra = {"source": source, "source_partition": partition, "number": number}
+            log.error("a delta is missing", extra={**self._where(owned.number), **extra})
+
+    async def _publish(self, owned: Owned, now_ms: int) -> int:
         """Cells first, so that whoever reads a score finds the cells that it is made of."""
         async with owned.sending:
-            news, taken = owned.board.news(), owned.partition.rollup.numbers
+            board = owned.board(now_ms)
+            news, taken = board.news(), owned.partition.rollup.numbers
             try:
-                sent = await owned.partition.publish() + await self._publish_scores(owned, news)
+                sent = await owned.partition.publish() + await self._publish_scores(owned, board, news)
                 await self._tell(owned, taken)
             except Unknown as error:
-                owned.board.not_published(news)
-                extra = {"topic": self.topic, "partition": owned.number, "error": str(error)}
+                board.not_published(news)
+                extra = {**self._where(owned.number), "error": str(error)}
                 log.warning("could not publish, trying again", extra=extra)
                 return 0
             return sent
 
-    async def _tell(self, owned: Owned, taken: dict[tuple[str, int], int]) -> None:
+    async def _tell(self, owned: Owned, taken: dict[Source, int]) -> None:
         """Say how far the cells are: `taken` are the numbers from before they were published."""
         if taken == owned.told:
             return
@@ -251,11 +259,11 @@ class Roll:
         await self._sender.send_many(OUTCOMES, owned.number, [pair])
         owned.told = taken
 
-    async def _publish_scores(self, owned: Owned, news: News) -> int:
+    async def _publish_scores(self, owned: Owned, board: Scoreboard, news: News) -> int:
         pairs = score_pairs(news)
         if pairs:
             await self._sender.send_many(SCORES, owned.number, pairs)
-            owned.board.published(news)
+            board.published(news)
         return len(pairs)
 
 

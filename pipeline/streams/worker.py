@@ -242,10 +242,10 @@ class Worker:
         return Tally(topic, partitions, self.outputs, make, self.metrics)
 
     def _roll(self) -> Roll:
-        def deltas(q: int) -> Log:
-            return KafkaLog(self.broker, self.topics.deltas, q)
+        def logs(q: int) -> tuple[Log, Log]:
+            return KafkaLog(self.broker, self.topics.deltas, q), KafkaLog(self.broker, self.topics.roll, q)
 
-        return Roll(self.settings, deltas, self.outputs, self.metrics)
+        return Roll(self.settings, logs, self.outputs, self.metrics, run=self._in_thread)
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))

@@ -37,6 +37,10 @@ async def broker(settings, kafka):
     await broker.stop()
 
 
+def logs(broker, prefix):
+    return lambda q: tuple(KafkaLog(broker, f"{prefix}.{topic}", q) for topic in (DELTAS, "roll"))
+
+
 async def everything(broker, topic):
     log = KafkaLog(broker, topic, 2)
     position, end = await log.bounds()
@@ -60,7 +64,7 @@ async def test_cells_and_scores_arrive_and_a_second_owner_repeats_them(broker):
     await outputs.send([Send(DELTAS, 2, None, value) for value in values])
     ends = []
     for _ in range(2):
-        roll = Roll(configured, lambda q: KafkaLog(broker, f"{prefix}.{DELTAS}", q), outputs, told)
+        roll = Roll(configured, logs(broker, prefix), outputs, told)
         await roll.recover(2)
         await roll.tick(int(time.time() * 1000))
         assert roll.drained(2, len(values))

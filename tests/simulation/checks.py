@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from pipeline.events import wire
+from pipeline.journal.deltas import unpack_delta
 from pipeline.journal.effect import effect_of
 from pipeline.journal.index import Ids
 from pipeline.journal.journal import Journal
 from pipeline.journal.pack import unpack
+from pipeline.journal.rollup import Folded, Rollup
 from pipeline.journal.state import State
 from pipeline.measures.cells import Series
+from pipeline.measures.rolling import HeldCells
 from pipeline.measures.scoreboard import Scoreboard
 from tests.simulation.disk import MARKER, Connection
 from tests.simulation.load import HORIZON
-from tests.simulation.world import WINDOWS, Broken, Source, World
+from tests.simulation.world import WINDOWS, Broken, Source, Tenure, Worker, World
 
 
 def differences(world: World) -> list[str]:
@@ -72,9 +75,15 @@ def recount(world: World) -> None:
         recovered(world, source, state)
         dead_letters(world, source)
     resolutions(world)
-    for tenure in world.owner.values():
-        if tenure.roll is not None and isinstance(tenure.roll.board, Scoreboard):
-            windows(world, tenure.roll.board, tenure.key[1])
+
+
+def rolled(world: World) -> None:
+    """What the roll has in the end, by its own rules: a naive rule must be found out by what follows from it."""
+    for (kind, q), tenure in world.owner.items():
+        if kind == "roll":
+            if tenure.roll is not None and isinstance(tenure.roll.board, Scoreboard):
+                windows(world, tenure.roll.board, q)
+            whole_deltas(world, q)
 
 
 def whole_journal(world: World, k: int, source: Source) -> State:
@@ -115,6 +124,47 @@ def recovered(world: World, source: Source, whole: State) -> None:
     alive = known.take(known.until >= limit)
     if not same(alive, state.index.get(alive.a, alive.b)):
         raise Broken("a recovery does not know an id that must be remembered")
+
+
+def whole_deltas(world: World, q: int) -> None:
+    """A roll that starts now has what all deltas from the very first, truncated ones included, come to."""
+    whole, board = Rollup(), world.board()
+    board.advance(world.clock())
+    for offset, value in enumerate(world.disk("deltas", q).values):
+        delta = unpack_delta(value)
+        if whole.fold(offset, delta) is Folded.TAKEN:
+            c = delta.cells
+            board.add(c.series, c.at, c.minute, c.bin, c.n, c.total)
+            board.settle(whole.hours.now)
+        else:
+            world.counts["deltas ignored"] += 1
+    fresh = world._deltas_partition(Tenure(Worker(), ("roll", q)), Connection(world, world.disk("deltas", q)))
+    at_once(fresh.recover())
+    if (fresh.rollup.numbers, fresh.rollup.hours.marks) != (whole.numbers, whole.hours.marks):
+        msg = f"a recovery of the roll gives {fresh.rollup.numbers}, not {whole.numbers}"
+        raise Broken(msg)
+    if open_cells(fresh.rollup) != open_cells(whole):
+        raise Broken("a recovery of the roll gives other cells")
+    if kept(fresh.board.held()) != kept(board.held()):
+        raise Broken("a recovery of the roll gives other windows")
+
+
+def open_cells(rollup: Rollup) -> dict[Any, Any]:
+    """Cell -> everything about it."""
+    c = rollup.cells()
+    leaves = [rollup.leaves[k] for k in c.leaf.tolist()]
+    keys = zip(leaves, c.minute.tolist(), c.bin.tolist(), strict=True)
+    about = zip(*(column.tolist() for column in (c.part, c.version, c.n, c.total)), strict=True)
+    return dict(zip(keys, about, strict=True))
+
+
+def kept(held: HeldCells) -> Counter[Any]:
+    """(leaf, minute, bin) -> count, without what comes to nothing."""
+    total: Counter[Any] = Counter()
+    columns = (held.at, held.minute, held.bin, held.n)
+    for at, minute, bin_, n in zip(*(column.tolist() for column in columns), strict=True):
+        total[held.series[at], minute, bin_] += n
+    return Counter({key: n for key, n in total.items() if n})
 
 
 def same(left: Ids, right: Ids) -> bool:

@@ -6,6 +6,7 @@ A control is a context manager that puts the naive rule into the product for as 
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Any
@@ -15,17 +16,20 @@ import numpy as np
 import polars as pl
 
 from pipeline.events.records import Records
-from pipeline.journal import journal, outcomes
+from pipeline.journal import journal, outcomes, roll_snapshot
 from pipeline.journal.celltable import CellTable
 from pipeline.journal.deltas_partition import DeltasPartition
+from pipeline.journal.hours import HOUR_MS, Hours
 from pipeline.journal.index import NEVER
 from pipeline.journal.journal import Journal, Reading
 from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Outbox
 from pipeline.journal.partition import SourcePartition
-from pipeline.journal.rollup import Folded, Rollup
-from pipeline.journal.snapshot import load_state
+from pipeline.journal.roll_snapshot import RollSnapshots
+from pipeline.journal.rollup import Changed, Folded, Rollup
+from pipeline.journal.snapshot import Gathering, load_state
 from pipeline.journal.state import State
+from pipeline.measures.scoreboard import Scoreboard
 from tests.simulation import rebuilds
 
 Control = Callable[[], contextlib.AbstractContextManager[None]]
@@ -111,9 +115,9 @@ def _published_is_published(self: Any, batch: Any) -> None:
     self._is_dirty[rows] = False
 
 
-def _version_is_a_count(self: Any, offset: int, *columns: Any) -> Any:
+def _version_is_a_count(self: Any, offset: int, cut: int, *columns: Any) -> Any:
     self.counted = getattr(self, "counted", 0) + 1
-    return _add(self, len(self) + self.counted % 7, *columns)
+    return _add(self, len(self) + self.counted % 7, 0, *columns)
 
 
 _add = CellTable.add
@@ -125,7 +129,7 @@ async def _deliveries_only(self: Any, stop: int) -> None:
 
 def _equal_replaces(self: Any, chunk: Any, *_: Any) -> None:
     """A later snapshot of the same number counts, too: for those who read from the beginning."""
-    blob = self._gathering.take(chunk)
+    blob = self.gathering.take(chunk)
     if blob is not None and (self.searching or chunk.sequence >= self.state.sequence):
         self.state = load_state(blob, chunk.segments)
         self.searching, self.ahead, self.base = False, False, len(blob)
@@ -188,6 +192,18 @@ def _only_the_newest(segments: Any, limit: int) -> Any:
     return tuple(segments[-1:])
 
 
+async def _start_over_with_nothing(self: Any, begin: int, end: int) -> None:
+    await _start_over(self, begin, end)
+    self._gathering = Gathering({})
+
+
+async def _forget_own_chunks(self: Any, chunk: bytes) -> None:
+    """A snapshot that was given up is none."""
+
+
+_start_over = Journal._start_over
+
+
 def _pass_nothing(self: Any, chunk: Any) -> None:
     """Somebody else's snapshot is none of our business."""
 
@@ -202,6 +218,87 @@ def _on_top(recounted: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     both = pl.col("live_n") + pl.col("rebuilt_n"), pl.col("live_total") + pl.col("rebuilt_total")
     return _difference(recounted, stored.with_columns(live_n=both[0], live_total=both[1]))
 
+
+async def _cut_at_once(self: Any) -> bool:
+    """The snapshot is written, so the deltas behind it are not needed: whether or not it stands."""
+    if not self._snapshots.known:
+        await self._load()
+    position = self.position
+    stands = await self._snapshots.write(position, roll_snapshot.dump(self.rollup, self.board))
+    await self._deltas.truncate(position)
+    return bool(stands)
+
+
+async def _last_complete(
+    self: Any, above: int, better: Callable[[int, int], bool] = lambda _a, _b: True
+) -> Any:
+    """The one that stands last in the log, wherever it was folded up to."""
+    self._next, best, gathering = None, None, Gathering({})
+    position, end = await self._log.bounds()
+    while position < end:
+        entries, position = await self._log.read(position, end)
+        for entry in entries:
+            chunk = roll_snapshot._chunk_of(entry.value)
+            blob = gathering.take(chunk)
+            if blob is not None and (best is None or better(chunk.position, best.position)):
+                best = roll_snapshot.Found(chunk.position, blob)
+    self._next = end
+    return best
+
+
+async def _lowest(self: Any, above: int) -> Any:
+    return await _last_complete(self, above, lambda one, other: one < other)
+
+
+async def _ignore_others(self: Any) -> bool:
+    """Whoever has a state of its own needs no snapshot of somebody else."""
+    if self.position == 0:
+        return bool(await _load(self))
+    await self._snapshots.best(self.position)
+    return False
+
+
+async def _jump(self: Any) -> None:
+    self.position, _ = await self._deltas.bounds()
+
+
+def _by_the_clock(self: Any, offset: int, watermark: int, span: int) -> bool:
+    """A clock that goes on with every delta that anybody reads."""
+    _ticks.append(offset)
+    return _enter(self, offset, len(_ticks) // 4 * HOUR_MS, span)
+
+
+def _one_part(self: Any, offset: int, *columns: Any) -> Any:
+    rows = _open(self, offset, *columns)
+    self.cells.part[rows] = 0
+    return rows
+
+
+def _open_ones(self: Any) -> Any:
+    """What has left the state is nobody's business any more."""
+    rows = np.flatnonzero(self._table.open_rows(self.hours.cut))
+    self._dirty = deque(np.intersect1d(queued, rows) for queued in self._dirty)
+    return rows
+
+
+def _all_published(self: Any) -> Changed:
+    held = _held(self)
+    return Changed(held.cells, held.rows[:0])
+
+
+def _settle_by_the_clock(self: Any, now_ms: int) -> None:
+    _advance(self, now_ms)
+    for book in self._open():
+        book.settle(now_ms // HOUR_MS)
+
+
+def _nothing(*_: Any) -> None:
+    """Not done."""
+
+
+_ticks: list[int] = []
+_load, _enter, _open, _held = DeltasPartition._load, Hours.enter, CellTable._open, Rollup.held
+_advance = Scoreboard.advance
 
 CONTROLS: MappingProxyType[str, Control] = MappingProxyType(
     {
@@ -221,6 +318,8 @@ CONTROLS: MappingProxyType[str, Control] = MappingProxyType(
         "snapshot: truncates before it stands": _replaced((Journal, "snapshot", _truncate_at_once)),
         "snapshot: equal ones replace": _replaced((Reading, "_snapshot", _equal_replaces)),
         "snapshot: others' are ignored": _replaced((Journal, "_pass", _pass_nothing)),
+        "snapshot: one that was given up is none": _replaced((Journal, "_stands", _forget_own_chunks)),
+        "snapshot: half a one is forgotten": _replaced((Journal, "_start_over", _start_over_with_nothing)),
         "snapshot: only the first counts": _replaced((Reading, "_snapshot", _only_the_first)),
         "ids: only the newest segment is kept": _replaced((journal, "needed", _only_the_newest)),
         "ids: housekeeping decides what is known": _replaced(
@@ -234,5 +333,19 @@ CONTROLS: MappingProxyType[str, Control] = MappingProxyType(
             (Rollup, "published", _published_is_published)
         ),
         "cells: versions that are not offsets": _replaced((CellTable, "add", _version_is_a_count)),
+        "cells: closed by a clock": _replaced((Hours, "enter", _by_the_clock)),
+        "cells: no parts": _replaced((CellTable, "_open", _one_part)),
+        "cells: closed ones are not published": _replaced((Rollup, "_open_or_dirty", _open_ones)),
+        "roll: deltas are cut before the snapshot stands": _replaced(
+            (DeltasPartition, "snapshot", _cut_at_once)
+        ),
+        "roll: the last snapshot counts": _replaced((RollSnapshots, "best", _last_complete)),
+        "roll: the lowest snapshot counts": _replaced((RollSnapshots, "best", _lowest)),
+        "roll: others' snapshots are ignored": _replaced((DeltasPartition, "_load", _ignore_others)),
+        "roll: jumps over what was cut": _replaced((DeltasPartition, "_load_what_was_cut", _jump)),
+        "roll: a snapshot says that all is published": _replaced((Rollup, "held", _all_published)),
+        "windows: kept by the clock": _replaced(
+            (Scoreboard, "settle", _nothing), (Scoreboard, "advance", _settle_by_the_clock)
+        ),
     }
 )

@@ -8,10 +8,11 @@ from typing import Any
 from unittest.mock import patch
 
 from pipeline.events.schemas import schema
-from pipeline.journal import deltas_partition, outbox, segments, snapshot
+from pipeline.journal import celltable, deltas_partition, outbox, roll_snapshot, segments, snapshot
 from pipeline.journal.effect import Effect
 from pipeline.journal.state import State
-from tests.simulation.checks import recount
+from pipeline.measures import rolling, windows
+from tests.simulation.checks import recount, rolled
 from tests.simulation.rebuilds import ONE_OF, Rebuilds
 from tests.simulation.remembered import Remembered
 from tests.simulation.world import DECIDE, World
@@ -29,6 +30,7 @@ def simulate(seed: int, control: Callable[[], Any] = contextlib.nullcontext) -> 
             world.run()
             if rebuilds:
                 rebuilds.check()
+            rolled(world)
         except Exception as error:  # noqa: BLE001  whatever it is, this seed shows it
             return world, f"{type(error).__name__}: {error}"
     with prepared(seed):
@@ -63,14 +65,23 @@ def watched(world: World) -> Iterator[None]:
         yield
 
 
-SMALL = ((segments, "_ROWS", 4), (outbox, "_AT_ONCE", 3), (deltas_partition, "CELLS_AT_ONCE", 4))
+SMALL = (
+    (segments, "_ROWS", 4),
+    (outbox, "_AT_ONCE", 3),
+    (deltas_partition, "CELLS_AT_ONCE", 4),
+    (celltable, "_FIRST_ROWS", 4),
+    (windows, "DAY", 3600),
+    (rolling, "DAY", 3600),
+    (rolling, "_AHEAD", 0),
+)
 
 
 @contextlib.contextmanager
 def prepared(seed: int) -> Iterator[None]:
     """Sizes so small that there are several of everything."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(patch.object(snapshot, "_CHUNK", 700 if seed % 2 else 4 << 20))
+        for module in (snapshot, roll_snapshot):
+            stack.enter_context(patch.object(module, "_CHUNK", 700 if seed % 2 else 4 << 20))
         for module, name, size in SMALL:
             stack.enter_context(patch.object(module, name, size))
         yield

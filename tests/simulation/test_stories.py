@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from pipeline.journal import snapshot as journal_snapshot
 from pipeline.journal.effect import Effect, pack_effect
 from pipeline.journal.index import Ids
 from pipeline.journal.journal import Journal, JournalBroken
@@ -144,7 +146,55 @@ def a_snapshot_comes_late() -> None:
     assert (world.owner().state.index.get(a, a).until == 0).all()
 
 
+def its_writer_gives_it_up_but_it_is_complete() -> None:
+    """Something lands between its chunks. For whoever reads from the beginning it is the first of its number."""
+    world = Partition()
+    one = world.owner()
+    append(one, 1, 11)
+    with patch.object(journal_snapshot, "_CHUNK", 80):
+        run = one.snapshot(FOR_EVER)
+        before = len(world.journal.values)
+        while len(world.journal.values) == before:
+            run.send(None)
+        world.journal.append(pack_effect(effect(1, 1)))
+        at_once(run)
+    two = world.owner()
+    snapshot(one)
+    append(two, 2, 12)
+    snapshot(two)
+    a = np.array([11, 12], np.uint64)
+    assert (world.owner().state.index.get(a, a).until == 0).all()
+
+
+def its_second_half_comes_late() -> None:
+    """Who began to read in between has to know the first half."""
+    world = Partition()
+    one = world.owner()
+    append(one, 1, 11)
+    found: list[Any] = []
+
+    async def sealed() -> None:
+        found.append(await seal(Connection(Calm(), world.ids), one.state.changed_ids(), "one"))
+
+    at_once(sealed())
+    with patch.object(journal_snapshot, "_CHUNK", 80):
+        first, *others = chunks_of(one.state, tuple(found), "one")
+    world.journal.append(first)
+    two = world.owner()
+    for chunk in others:
+        world.journal.append(chunk)
+    three = world.owner()
+    at_once(two.catch_up())
+    snapshot(two)
+    append(three, 2, 12)
+    snapshot(three)
+    a = np.array([11, 12], np.uint64)
+    assert (world.owner().state.index.get(a, a).until == 0).all()
+
+
 STORIES = {
+    its_writer_gives_it_up_but_it_is_complete: "snapshot: one that was given up is none",
+    its_second_half_comes_late: "snapshot: half a one is forgotten",
     a_zombies_snapshot_comes_first: "snapshot: only the first counts",
     an_impostor_stands_behind_it: "snapshot: only the first counts",
     two_owners_seal_in_turn: "snapshot: others' are ignored",

@@ -12,17 +12,20 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pipeline.events.records import Records
 from pipeline.journal.celltable import Cells
 from pipeline.journal.decide import DEAD_LETTERS, DecideResponses, DecideTouchpoints
-from pipeline.journal.deltas import Delta
 from pipeline.journal.deltas_partition import DeltasPartition
 from pipeline.journal.effect import Effect
 from pipeline.journal.journal import Journal
 from pipeline.journal.log import OutOfRange, Unknown
 from pipeline.journal.partition import Decider, SourcePartition
+from pipeline.journal.roll_snapshot import RollSnapshots
 from pipeline.measures.cells import Series
 from pipeline.measures.instruments import SHIPPED
+from pipeline.measures.rolling import HeldCells
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.windows import Window
 from tests.simulation.disk import MARKER, Connection, Disk, Outputs, Wait
@@ -35,7 +38,9 @@ STEPS = 600  # in which everything may go wrong
 LIMIT = 8_000  # until all must be quiet
 QUIET = 60  # for so long
 SNAPSHOT_FLOOR = 2_500  # bytes
-WINDOWS = (Window("1h", 3600), Window("24h", 86_400))
+ROLL_FLOOR = 4_000
+SPANS = ((26,), (1,), (0,), (0, 1))  # hours that cells stay open; workers need not agree
+WINDOWS = (Window("1h", 3600), Window("2h", 7200))  # in a simulation those above an hour move by the hour
 FAULTS = ("crashes", "pauses", "rebalances", "rebalances", "broker crashes", "checkpoints")
 TROUBLE = (Unknown, OutOfRange)
 DECIDE: Mapping[str, Decider] = {
@@ -65,7 +70,7 @@ class Tenure:
     key: Key
     over: bool = False
     tally: SourcePartition | None = None
-    roll: DeltasPartition | None = None
+    roll: DeltasPartition[Any] | None = None
 
 
 @dataclass(eq=False)
@@ -107,6 +112,7 @@ class World:
         self.trouble: float = rng.choice([0.3, 1, 2])
         self.often = rng.choice([0.0, 0.2, 0.5])  # how often there is a snapshot that is not due
         self.most = rng.choice([3, 6, 9])  # records that a read gives
+        self.spans = rng.choice(SPANS)
         self.down = False
         self.place = -1
         self.now = 0
@@ -122,6 +128,7 @@ class World:
         self._windows = rng.random() < 0.5
         self._back = 0
         self._parts: list[SourcePartition] = []
+        self._rolls = 0
         self._pending: list[tuple[int, Callable[[], object]]] = []
         self.outputs = Outputs(self, self.disk)
 
@@ -236,16 +243,22 @@ class World:
         position = part.position
         while not tenure.over:
             try:
-                _, end = await deltas.bounds()
+                begin, end = await deltas.bounds()
                 if self.rng.random() < 0.15 * self.trouble:
                     position = self.rng.randint(0, end)
                 if position >= end:
                     position = min(end, part.position)
+                position = max(begin, position)  # as a consumer does that finds its offset cut off
                 if position < end:
                     entries, position = await deltas.read(position, end)
                     await self._patiently(part.apply, records_of(entries))
+                    await self._tidy_roll(part)
             except TROUBLE:
                 await Wait()
+
+    async def _tidy_roll(self, part: DeltasPartition[Any]) -> None:
+        often = self.rng.random() < self.often
+        self.counts["snapshots of the roll"] += await (part.snapshot() if often else part.tidy())
 
     async def _roll_publisher(self, tenure: Tenure) -> None:
         while not tenure.over:
@@ -285,18 +298,38 @@ class World:
             outputs=self.outputs,
             decide=self._decide[source.name],
             snapshot_floor=SNAPSHOT_FLOOR,
+            span=self.rng.choice(self.spans),
         )
         self._parts.append(part)
         return part
 
-    def _deltas_partition(self, tenure: Tenure, deltas: Connection) -> DeltasPartition:
+    def _deltas_partition(self, tenure: Tenure, deltas: Connection) -> DeltasPartition[Any]:
+        q = tenure.key[1]
+        self._rolls += 1
+
         async def send(leaves: Sequence[Series], cells: Cells) -> None:
             await self._send_cells(leaves, cells)
 
-        board: Any = Scoreboard(WINDOWS, SHIPPED) if self._windows else NoBoard()
-        board.advance(self.clock() + tenure.worker.skew)
-        name = f"deltas/{tenure.key[1]}"
-        return DeltasPartition(name, deltas=deltas, board=board, send=send, alarms=self, pause=Wait)  # type: ignore[arg-type]  # an awaitable is all that is asked
+        def new_board() -> Any:
+            board = self.board()
+            board.advance(self.clock() + tenure.worker.skew)
+            return board
+
+        return DeltasPartition(
+            f"deltas/{q}",
+            deltas=deltas,
+            snapshots=RollSnapshots(Connection(self, self.disk("roll", q)), f"roll {self._rolls}"),
+            new_board=new_board,
+            send=send,
+            stranger=self.stranger,
+            pause=Wait,  # type: ignore[arg-type]  # an awaitable is all that is asked
+            run=elsewhere,
+            snapshot_floor=ROLL_FLOOR,
+        )
+
+    def board(self) -> Any:
+        """An empty one for the windows of a deltas partition."""
+        return Scoreboard(WINDOWS, SHIPPED) if self._windows else NoBoard()
 
     async def _send_cells(self, leaves: Sequence[Series], cells: Cells) -> None:
         """Some, all or none of them arrive; readers take the highest version."""
@@ -326,12 +359,8 @@ class World:
             if version > self.cells.get(key, (-1, 0))[0]:
                 self.cells[key] = version, n
 
-    def gap(self, offset: int, delta: Delta) -> None:
-        """See `journal.deltas_partition.Alarms`."""
-        self.counts["deltas too early"] += 1
-
     def stranger(self, offset: int, error: Exception) -> None:
-        """See `journal.deltas_partition.Alarms`."""
+        """See `DeltasPartition`."""
         msg = f"no delta at {offset}: {error!r}"
         raise Broken(msg)
 
@@ -380,7 +409,9 @@ class World:
             disk.crash(self.rng)
 
     def _journals(self) -> list[Disk]:
-        return [disk for source in self.sources for disk in (source.journal, source.ids)]
+        """All that is ever truncated."""
+        journals = [disk for source in self.sources for disk in (source.journal, source.ids)]
+        return journals + [self.disk(topic, q) for topic in ("deltas", "roll") for q in range(DELTAS)]
 
     # the loop
 
@@ -456,6 +487,17 @@ class World:
         return differences(self)
 
 
+async def elsewhere(function: Callable[..., Any], *args: Any) -> Any:
+    """In a thread: others run before and after."""
+    await Wait()
+    result = function(*args)
+    await Wait()
+    return result
+
+
+NOTHING = HeldCells((), *(np.zeros(0, kind) for kind in ("u4", "i4", "i4", "i8", "i8")))
+
+
 class NoBoard:
     """Half of the seeds run without windows: they are no part of what is exactly once, and take their time."""
 
@@ -464,6 +506,13 @@ class NoBoard:
 
     def advance(self, _: int) -> None:
         """See `Scoreboard`."""
+
+    def settle(self, _: int) -> None:
+        """See `Scoreboard`."""
+
+    def held(self) -> HeldCells:
+        """See `Scoreboard`."""
+        return NOTHING
 
 
 def records_of(entries: Collection[Any]) -> Records:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import Settings
+from pipeline.config.settings import Worker
 from pipeline.events.records import Records
 from pipeline.events.wire import decode, milliseconds
 from pipeline.journal.deltas import CellChanges, Delta, pack_delta
@@ -68,8 +69,14 @@ def _short_pauses(monkeypatch):
     monkeypatch.setattr("pipeline.streams.patience._LONGEST", 0.001)
 
 
-def settings(windows=tuple(WINDOWS)):
-    return Settings(windows=windows)
+def settings(windows=tuple(WINDOWS), snapshot_mb=16):
+    return Settings(windows=windows, worker=Worker(snapshot_mb=snapshot_mb))
+
+
+def logs(deltas):
+    """The deltas and an empty partition for their snapshots, which fails as the deltas do."""
+    snapshots = MemoryLog(deltas.rng, deltas.trouble)
+    return lambda _: (deltas, snapshots)
 
 
 def changes(rng, source, number):
@@ -180,7 +187,8 @@ async def test_two_owners_lost_acknowledgements_and_any_delivery(seed):
     log.values = values[: rng.randint(0, 40)]
     log.trouble = 1.0
     told, sender, now = Told(), MemorySender(rng, 1.0), [NOW - 3600.0]
-    rolls = [Roll(settings(), lambda _: log, sender, told, lambda: now[0]) for _ in range(2)]
+    both, often = logs(log), settings(snapshot_mb=rng.choice([0.002, 16]))
+    rolls = [Roll(often, both, sender, told, lambda: now[0]) for _ in range(2)]
 
     async def live(roll):
         for _ in range(30):
@@ -221,7 +229,7 @@ async def test_two_owners_lost_acknowledgements_and_any_delivery(seed):
 
 async def test_windows_roll_and_scores_end_without_any_record_and_while_sends_fail():
     log, now, sender = MemoryLog(), [float(NOW)], MemorySender(random.Random(1))
-    roll = Roll(settings(("1h",)), lambda _: log, sender, Told(), lambda: now[0])
+    roll = Roll(settings(("1h",)), logs(log), sender, Told(), lambda: now[0])
     log.put(one_answer())
     await roll.recover(0)
     await roll.tick(NOW * 1000)
@@ -242,7 +250,7 @@ async def test_a_restart_ends_scores_that_emptied_meanwhile():
     log.put(one_answer())
     for later in (0, 3 * 86_400):
         now[0] = NOW + later
-        roll = Roll(settings(), lambda _: log, sender, Told(), lambda: now[0])
+        roll = Roll(settings(), logs(log), sender, Told(), lambda: now[0])
         await roll.recover(0)
         await roll.tick(int(now[0] * 1000))
         assert bool(last_scores(sender.sent["scores"])) == (later == 0)
@@ -254,7 +262,7 @@ async def test_what_a_stranger_wrote_is_ignored_and_what_a_newer_version_wrote_s
     newer = b"FJ" + struct.pack("<BI", 99, 1) + b"5"
     log.put(stranger)
     log.put(one_answer())
-    roll = Roll(settings(), lambda _: log, sender, Told(), lambda: NOW)
+    roll = Roll(settings(), logs(log), sender, Told(), lambda: NOW)
     await roll.recover(0)
     assert len(roll.owned()) == len(WINDOWS)
     log.put(newer)
@@ -266,7 +274,7 @@ async def test_what_a_stranger_wrote_is_ignored_and_what_a_newer_version_wrote_s
 async def test_drained_is_folded_and_published():
     log, sender = MemoryLog(), MemorySender(random.Random(1))
     log.put(one_answer())
-    roll = Roll(settings(), lambda _: log, sender, Told(), lambda: NOW)
+    roll = Roll(settings(), logs(log), sender, Told(), lambda: NOW)
     assert not roll.drained(0, 1)
     await roll.recover(0)
     assert not roll.drained(0, 1)
@@ -275,13 +283,28 @@ async def test_drained_is_folded_and_published():
     assert not roll.drained(0, 2)
 
 
-async def test_a_gap_is_an_alarm_and_never_jumped():
+async def test_a_gap_that_stays_is_an_alarm_once_and_never_jumped(monkeypatch):
     rng, log, told, sender = random.Random(5), MemoryLog(), Told(), MemorySender(random.Random(1))
-    roll = Roll(settings(), lambda _: log, sender, told, lambda: NOW)
+    monkeypatch.setattr("pipeline.streams.roll._PATIENCE", 0.0)
+    roll = Roll(settings(), logs(log), sender, told, lambda: NOW)
     for number in (1, 3):
         log.put(pack_delta(changes(rng, ("responses", 0), number)[1]))
     await roll.on_batch(0, records(log, 0, 2))
+    for _ in range(3):
+        await roll.tick(NOW * 1000)
     assert told.gaps == ["responses"]
+    assert roll._owned[0].partition.rollup.numbers == {("responses", 0): 1}
+
+
+async def test_a_gap_that_closes_soon_is_no_alarm():
+    rng, log, told, sender = random.Random(5), MemoryLog(), Told(), MemorySender(random.Random(1))
+    roll = Roll(settings(), logs(log), sender, told, lambda: NOW)
+    for number in (1, 3, 2, 3):
+        log.put(pack_delta(changes(rng, ("responses", 0), number)[1]))
+        await roll.recover(0)
+        await roll.tick(NOW * 1000)
+    assert not told.gaps
+    assert not roll._owned[0].partition.rollup.missing
 
 
 async def test_a_log_that_was_cut_stops_the_roll():
@@ -289,7 +312,7 @@ async def test_a_log_that_was_cut_stops_the_roll():
     for number in (1, 2, 3):
         log.put(pack_delta(changes(random.Random(2), ("responses", 0), number)[1]))
     await log.truncate(2)
-    roll = Roll(settings(), lambda _: log, MemorySender(random.Random(1)), Told(), lambda: NOW)
+    roll = Roll(settings(), logs(log), MemorySender(random.Random(1)), Told(), lambda: NOW)
     with pytest.raises(JournalBroken, match="feedback reset"):
         await roll.recover(0)
     assert not roll.ready

@@ -87,6 +87,8 @@ step = st.one_of(
     st.integers(-50, 200),
     st.integers(-50, 6000),
     st.just(1),
+    st.tuples(st.just("log time"), st.integers(-10, 60)),
+    st.tuples(st.just("snapshot"), st.just(0)),
 )
 
 
@@ -94,17 +96,71 @@ step = st.one_of(
 @given(st.lists(step, max_size=14), st.permutations(WINDOWS), st.integers(1, len(WINDOWS)))
 def test_any_course_equals_a_recount(steps, windows, count):
     rolling, recount, clock = Rolling("csat", "csat_1_5", windows[:count]), Recount(), BASE
+    hour = None
     for one in steps:
         if isinstance(one, list):
-            leaves, *numbers = columns(one)
-            rolling.add(np.array([rolling.leaf(s) for s in leaves], np.int32), *numbers)
+            add(rolling, one)
             recount.cells += one
-        else:
+        elif isinstance(one, int):
             clock += one
             rolling.advance(clock * 60_000 + 59_999)
-            recount.advance(clock)
+            recount.advance(clock if hour is None else max(clock, (hour - 2) * HOUR))
+        elif one[0] == "log time":
+            hour = max(hour or 0, BASE // HOUR + one[1])
+            rolling.settle(hour)
+            if recount.now is not None:
+                recount.advance((hour - 2) * HOUR)
+        else:
+            rolling = restored(rolling, hour, recount.now)  # as a worker does that loads a snapshot
         for w, window in enumerate(rolling.windows):
             assert standing(rolling, w) == recount.sums(window.seconds), window.name
+
+
+def add(rolling, cells):
+    leaves, *numbers = columns(cells)
+    rolling.add(np.array([rolling.leaf(s) for s in leaves], np.int32), *numbers)
+
+
+def restored(rolling, hour, now):
+    held, new = rolling.held(), Rolling("csat", "csat_1_5", rolling.windows)
+    if hour is not None:
+        new.settle(hour)
+    leaf = np.array([new.leaf(s) for s in held.series], np.int32)[held.at] if len(held.at) else held.minute
+    new.add(leaf, held.minute, held.bin, held.n, held.total)
+    assert kept(new) == kept(rolling)
+    if now is not None:
+        new.advance(now * 60_000)
+    return new
+
+
+def kept(rolling):
+    held, found = rolling.held(), {}
+    columns = (held.at, held.minute, held.bin, held.n, held.total)
+    for at, minute, k, n, total in zip(*(c.tolist() for c in columns), strict=True):
+        n0, total0 = found.get((held.series[at], minute, k), (0, 0))
+        found[held.series[at], minute, k] = n0 + n, total0 + total
+    return {key: one for key, one in found.items() if one != (0, 0)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(cell, max_size=4), max_size=8), st.lists(st.integers(0, 90), max_size=8), st.data())
+def test_what_is_kept_follows_log_time_and_not_the_clock(batches, hours, data):
+    """Two workers whose clocks differ, one of which begins with a snapshot of the other."""
+    one, two = (Rolling("csat", "csat_1_5", WINDOWS) for _ in range(2))
+    hour = BASE // HOUR
+    for k, batch in enumerate(batches):
+        for rolling in (one, two):
+            if data.draw(st.booleans()):
+                rolling.advance((BASE + data.draw(st.integers(-100, 9000))) * 60_000)
+            if batch:
+                add(rolling, batch)
+        if k < len(hours):
+            hour = max(hour, BASE // HOUR + hours[k])
+            for rolling in (one, two):
+                rolling.settle(hour)
+            if data.draw(st.booleans()):
+                two = restored(one, hour, None)
+        assert kept(one) == kept(two)
 
 
 @settings(max_examples=100, deadline=None)
@@ -153,11 +209,13 @@ def test_old_cells_are_forgotten_and_minutes_become_hours():
     rolling.advance(BASE * 60_000)
     leaf = rolling.leaf(LEAVES[0])
     rolling.add(*columns([(leaf, BASE - m, 5, 1, 0) for m in range(20_000)]))
-    assert len(rolling._minutes) == 61
-    assert len(rolling._hours) <= 7 * 24 + 1
-    rolling.advance((BASE + 8 * 1440) * 60_000)
+    rolling.settle(BASE // HOUR)
+    assert len(rolling._minutes) <= 27 * HOUR
+    assert len(rolling._hours) == 7 * 24 - 24
+    rolling.settle(BASE // HOUR + 8 * 24)
     assert not len(rolling._minutes)
     assert not len(rolling._hours)
+    assert not len(rolling.held().at)
 
 
 def test_many_small_changes_of_one_minute_add_up():

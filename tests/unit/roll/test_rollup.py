@@ -166,7 +166,7 @@ def test_a_large_table_finds_every_cell_again(monkeypatch, batch, count, slots):
     for offset in range(0, count, batch):
         keys = {tuple(k) for k in rng.integers([0, -50, -3], [90, 50, 3], (batch, 3)).tolist()}
         leaf, minute, k = (np.array(x, np.int32) for x in zip(*keys, strict=True))
-        table.add(offset, leaf, minute, k, np.ones(len(keys), np.int64), leaf.astype(np.int64))
+        table.add(offset, 0, leaf, minute, k, np.ones(len(keys), np.int64), leaf.astype(np.int64))
         for key in keys:
             truth[key] = truth.get(key, 0) + 1
     cells = table.cells.take(np.arange(len(table)))

@@ -1,0 +1,45 @@
+"""`Owned`: one deltas partition that this worker owns, and what was told about it so far."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+from pipeline.journal.deltas_partition import DeltasPartition
+from pipeline.journal.rollup import Source
+from pipeline.measures.scoreboard import Scoreboard
+
+
+class Owned:
+    """One deltas partition of ours."""
+
+    def __init__(self, number: int, partition: DeltasPartition[Scoreboard]) -> None:
+        self.number = number
+        self.partition = partition
+        self.lock = asyncio.Lock()  # who reads on
+        self.sending = asyncio.Lock()  # who publishes
+        self.ready = False
+        self.told: dict[Source, int] = {}  # the deltas whose cells were said to be published
+        self._board: Scoreboard | None = None
+        self._missing: dict[Source, tuple[int, float]] = {}  # number -> when it was missed first
+
+    def board(self, now_ms: int) -> Scoreboard:
+        """The windows, brought to `now_ms`. Those of a snapshot do not know what was published."""
+        board = self.partition.board
+        board.advance(now_ms)
+        if board is not self._board:
+            board.forget_what_was_published()
+            self._board = board
+        return board
+
+    def gaps(self, patience: float) -> list[tuple[Source, int]]:
+        """Sources whose next delta has been missing for so many seconds, each number once."""
+        now, missing = time.monotonic(), self.partition.rollup.missing
+        before = self._missing
+        self._missing = {
+            s: before[s] if s in before and before[s][0] == n else (n, now) for s, n in missing.items()
+        }
+        found = [(s, n) for s, (n, since) in self._missing.items() if now - since >= patience]
+        self._missing |= {s: (n, math.inf) for s, n in found}  # told
+        return found
