@@ -13,14 +13,14 @@ from itertools import repeat
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.events.alike import FACTOR, first_alike
 from pipeline.events.found import Int64s, Mask, Texts
 from pipeline.events.words import LONG, Uint64s, words_of
 
 Label = tuple[str | None, ...]
 
 _U = np.uint64
-_SLOTS_BITS = 14
-_FACTOR = _U(0x9FB21C651E98DF25)
+_BITS = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def labels_of(buffer: npt.NDArray[np.uint8], columns: Sequence[Texts]) -> Labels
         return _one_by_one(buffer, columns)
     of_column = [words_of(buffer, texts.start, texts.size) for texts in columns]
     words = [_sizes(columns), *(word for some in of_column for word in some)]
-    first = first_alike(_mixed(words))
+    first = first_alike(_mixed(words), _BITS)
     if not all((word[first] == word).all() for word in words):
         return _one_by_one(buffer, columns)  # two combinations share their 64 bits
     occurs = np.zeros(len(first), bool)
@@ -91,36 +91,13 @@ def _sizes(columns: Sequence[Texts]) -> Uint64s:
     return packed.view(_U)
 
 
-def first_alike(key: Uint64s, bits: int = _SLOTS_BITS) -> Int64s:
-    """For each row the first one with the same key.
-
-    A row that finds another key in its slot tries another slot. There should be more slots, 2 ** `bits`, than
-    different keys.
-    """
-    first = np.empty(len(key), np.int64)
-    scratch = np.empty(1 << bits, np.int64)
-    rows, mixed = np.arange(len(key)), key
-    while len(rows):
-        slot = (mixed >> _U(64 - bits)).view(np.int64)
-        scratch[slot[::-1]] = rows[::-1]  # of several rows the first is written last
-        winner = scratch[slot]
-        same = key[winner] == key[rows]
-        if same.all():
-            first[rows] = winner
-            return first
-        done, open_ = np.flatnonzero(same), np.flatnonzero(~same)
-        first[rows[done]] = winner[done]
-        rows, mixed = rows[open_], (mixed[open_] + _U(1)) * _FACTOR
-    return first
-
-
 def _mixed(words: Sequence[Uint64s]) -> Uint64s:
     key = np.zeros(len(words[0]), _U)
     for word in words:
         key ^= word
-        key *= _FACTOR
+        key *= FACTOR
         key ^= key >> _U(29)
-    return key * _FACTOR
+    return key * FACTOR
 
 
 def _one_by_one(buffer: npt.NDArray[np.uint8], columns: Sequence[Texts]) -> Labels:

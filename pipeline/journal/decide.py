@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -132,19 +133,20 @@ class DecideResponses(_Decider):
         super().__init__(topic, horizon, partitions, lookup)
         self._metrics = {name: instrument.metric for name, instrument in instruments.items()}
         self._bounds = bounds(instruments)
+        self._leaf_of = lru_cache(maxsize=1 << 16)(self._leaf)  # batch after batch the same
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
         batch = decode(records, schema("SurveyResponse"), lookup=self._lookup)
         batch, labels = label_responses(batch, records, self._bounds)
         leaves, changes = Leaves(state), Changes()
-        series = leaves.numbers(labels, self._leaf)
+        series = leaves.numbers(labels, self._leaf_of)
         score = batch.numbers("score")
         version = batch.numbers("revision") * 2 + batch.numbers("retracted")
         settled = self._settle(state, records, batch, version, series, score.astype(np.int32))
-        came = settled.outcome == Outcome.COUNTED
-        minute = batch.numbers("occurred_at")[came] // MINUTE_MS
-        changes.add(series[came], minute, score[came], 1, score[came] * THOUSANDTHS)
+        came = np.flatnonzero(settled.outcome == Outcome.COUNTED)
+        minute, score = batch.numbers("occurred_at")[came] // MINUTE_MS, score[came]
+        changes.add(series[came], minute, score, 1, score * THOUSANDTHS)
         gone = settled.gone
         changes.add(gone.series, gone.minute, gone.bin, -1, -gone.bin.astype(np.int64) * THOUSANDTHS)
         return self._decision(state, partition, records, batch, _RESPONSE_KEY, settled, changes, leaves)
@@ -191,6 +193,7 @@ class DecideTouchpoints(_Decider):
         )
 
 
+@lru_cache(maxsize=1 << 16)
 def _action_leaf(label: Label) -> Series:
     action, touchpoint, channel, segment = label
     return Series("touchpoints", action or "", touchpoint or "", channel or "", segment_of(segment))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.journal.deltas import CellChanges, deltas_partition
 from pipeline.journal.index import Int32s, Int64s
 from pipeline.measures.cells import Series
+
+_DENSE = 8  # a table of all possible cells is cheaper than sorting, up to so many a row
 
 
 class Changes:
@@ -56,27 +57,34 @@ class Changes:
 def _summed(
     series: Int64s, minute: Int64s, bins: Int64s, n: Int64s, total: Int64s
 ) -> tuple[Int64s, Int64s, Int64s, Int64s, Int64s]:
-    """One row a cell, in no particular order; rows that come to nothing are dropped."""
-    key = _key(series, minute, bins)
-    order = np.argsort(key)
-    ordered = key[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    count = np.add.reduceat(n[order], starts)
-    amount = np.add.reduceat(total[order], starts)
+    """One row a cell, sorted; rows that come to nothing are dropped."""
+    span, width = (int(column.max() - column.min()) + 1 for column in (minute, bins))
+    possible = (int(series.max()) + 1) * span * width
+    if possible > _DENSE * len(series):
+        return _summed_by_sorting(series, minute, bins, n, total)
+    first_minute, first_bin = minute.min(), bins.min()
+    key = (series * span + (minute - first_minute)) * width + (bins - first_bin)
+    count, amount = np.zeros(possible, np.int64), np.zeros(possible, np.int64)
+    np.add.at(count, key, n)
+    np.add.at(amount, key, total)
+    key = np.flatnonzero((count != 0) | (amount != 0))
+    rest, place = np.divmod(key, width)
+    number, time = np.divmod(rest, span)
+    return number, time + first_minute, place + first_bin, count[key], amount[key]
+
+
+def _summed_by_sorting(
+    series: Int64s, minute: Int64s, bins: Int64s, n: Int64s, total: Int64s
+) -> tuple[Int64s, Int64s, Int64s, Int64s, Int64s]:
+    """The same where the possible cells are too many for a table of them all."""
+    order = np.lexsort((bins, minute, series))
+    series, minute, bins = series[order], minute[order], bins[order]
+    new = (np.diff(series) != 0) | (np.diff(minute) != 0) | (np.diff(bins) != 0)
+    starts = np.flatnonzero(np.concatenate(([True], new)))
+    count, amount = np.add.reduceat(n[order], starts), np.add.reduceat(total[order], starts)
     keep = (count != 0) | (amount != 0)
-    first = order[starts]
-    first = first[keep]
+    first = starts[keep]
     return series[first], minute[first], bins[first], count[keep], amount[keep]
-
-
-def _key(series: Int64s, minute: Int64s, bins: Int64s) -> npt.NDArray[np.int64]:
-    """A number that is the same for the same cell and for no other one of these."""
-    width = int(bins.max() - bins.min()) + 1
-    span = int(minute.max() - minute.min()) + 1
-    if (int(series.max()) + 1) * span * width < 1 << 62:
-        return np.asarray((series * span + (minute - minute.min())) * width + (bins - bins.min()))
-    rows = np.stack((series, minute, bins))  # minutes from the year 1 to the year 9999 in one batch
-    return np.unique(rows, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _part(

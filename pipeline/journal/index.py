@@ -119,6 +119,10 @@ class Index:
                 getattr(known, name)[hit] = getattr(found, name)
         return known
 
+    def holds(self, a: UInt64s, b: UInt64s) -> npt.NDArray[np.bool_]:
+        """Whether there is anything under these ids."""
+        return np.asarray(self._find(a, b) >= 0)
+
     def put(self, ids: Ids, *, sealed: bool = False) -> None:
         """Insert or replace; ids in one call are distinct.
 
@@ -213,9 +217,12 @@ class Index:
             used = np.flatnonzero(entry)
             todo, slot, row = todo[used], slot[used], entry[used].astype(np.int64) - 1
             same = known_a[row] == a[todo]
-            same[same] = known_b[row[same]] == b[todo[same]]
-            found[todo[same]] = row[same]
-            other = ~same
+            hit = np.flatnonzero(same)
+            wrong = known_b[row[hit]] != b[todo[hit]]
+            same[hit[wrong]] = False
+            hit = hit[~wrong]
+            found[todo[hit]] = row[hit]
+            other = np.flatnonzero(~same)
             todo, slot = todo[other], self._next(slot[other])
         return found
 

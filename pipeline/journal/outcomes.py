@@ -13,7 +13,13 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal.index import NO_CELL, Ids, Index, Int32s, Int64s, UInt64s
+from pipeline.events.alike import first_alike
+from pipeline.events.found import Mask
+from pipeline.journal.index import NAMES, NO_CELL, Ids, Index, Int32s, Int64s, UInt64s
+
+Outcomes = npt.NDArray[np.uint8]
+
+_KNOWN = NAMES[2:]  # without the hash
 
 
 class Outcome(IntEnum):
@@ -54,6 +60,10 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self.a)
 
+    def take(self, rows: Int64s) -> Arrivals:
+        """Only these rows."""
+        return Arrivals(*(getattr(self, name)[rows] for name in Arrivals.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -66,7 +76,7 @@ class Settled:
         watermark: highest `occurred_at` of the partition after this batch.
     """
 
-    outcome: npt.NDArray[np.uint8]
+    outcome: Outcomes
     ids: Ids
     gone: Ids
     watermark: int
@@ -84,20 +94,58 @@ def settle(index: Index, arrivals: Arrivals, horizon: int, watermark: int) -> Se
     seen = np.maximum.accumulate(np.concatenate(([watermark], arrivals.time)))
     limit = seen[:-1] - horizon
     late = arrivals.time < limit
-    outcome = np.full(len(arrivals), Outcome.LATE, np.uint8)
+    outcome = np.where(arrivals.version & 1, np.uint8(Outcome.RETRACTED), np.uint8(Outcome.COUNTED))
+    outcome[late] = Outcome.LATE
+    now, gone = _as_new(arrivals), Ids.unknown(arrivals.a[:0], arrivals.b[:0])
     first, turn = repeats(arrivals.a, arrivals.b)
+    # Nearly all ids are seen for the first time. Only the others have something to be compared with.
+    other = index.holds(arrivals.a, arrivals.b) | (turn > 0)
+    other[first[turn > 0]] = True
+    changed = ~(late | other)
+    rows = np.flatnonzero(other)
+    if len(rows):
+        place = np.searchsorted(rows, first[rows])
+        settled = _settle_some(index, arrivals.take(rows), limit[rows], late[rows], place, turn[rows])
+        outcome[rows], after, changed[rows], gone = settled
+        for name in _KNOWN:
+            getattr(now, name)[rows] = getattr(after, name)
+    return Settled(outcome, now.take(np.flatnonzero(changed)), gone, int(seen[-1]))
+
+
+def _as_new(arrivals: Arrivals) -> Ids:
+    """What is known under each id after its first version."""
+    series = np.where(arrivals.version & 1, np.int32(NO_CELL), arrivals.series)
+    minute = (arrivals.time // 60_000).astype(np.int32)
+    columns = (arrivals.time.copy(), arrivals.version.copy(), series, minute, arrivals.bin.copy())
+    return Ids(arrivals.a, arrivals.b, *columns)
+
+
+def _settle_some(
+    index: Index, arrivals: Arrivals, limit: Int64s, late: Mask, place: Int64s, turn: Int64s
+) -> tuple[Outcomes, Ids, Mask, Ids]:
+    """Settle arrivals in turns: outcomes, what is known after them, where that is news, and the cells left behind.
+
+    Args:
+        index: what is known before.
+        arrivals: some of a batch, with all that share an id with one of them.
+        limit: for each the time before which records are late and ids forgotten.
+        late: which of them are late.
+        place: for each the first of them with the same id: what is known stands there.
+        turn: for each how many with the same id came before it.
+    """
+    outcome = np.full(len(arrivals), Outcome.LATE, np.uint8)
     before = index.get(arrivals.a, arrivals.b)
     now = before.take(np.arange(len(arrivals)))
     gone: list[Ids] = []
     for k in range(int(turn.max(initial=0)) + 1):
         rows = np.flatnonzero((turn == k) & ~late)
-        gone.append(_one_version_each(now, arrivals, rows, first[rows], limit[rows], outcome))
-    touched = (now.until != before.until) | (now.version != before.version)
-    return Settled(outcome, now.take(np.flatnonzero(touched)), _joined(gone), int(seen[-1]))
+        gone.append(_one_version_each(now, arrivals, rows, place[rows], limit[rows], outcome))
+    news = (now.until != before.until) | (now.version != before.version)
+    return outcome, now, news, _joined(gone)
 
 
 def _one_version_each(
-    now: Ids, arrivals: Arrivals, rows: Int64s, place: Int64s, limit: Int64s, outcome: npt.NDArray[np.uint8]
+    now: Ids, arrivals: Arrivals, rows: Int64s, place: Int64s, limit: Int64s, outcome: Outcomes
 ) -> Ids:
     """Settle `rows`, of which no two share an id; `now[place]` is what is known. Returns the cells left behind."""
     version, time = arrivals.version[rows], arrivals.time[rows]
@@ -126,28 +174,15 @@ def _joined(parts: list[Ids]) -> Ids:
 
 
 def repeats(a: UInt64s, b: UInt64s) -> tuple[Int64s, Int64s]:
-    """For each row: the first row of the batch with the same id, and how many came before it.
-
-    A small scratch table leaves only a few suspects to sort: two rows in one slot share the id or merely the slot.
-    """
-    n = len(a)
-    first, turn = np.arange(n), np.zeros(n, np.int64)
-    if n < 2:
-        return first, turn
-    size = 1 << (4 * n - 1).bit_length()
-    slot = (a & np.uint64(size - 1)).astype(np.int64)
-    scratch = np.empty(size, np.int32)
-    scratch[slot] = first
-    winner = scratch[slot]
-    lost = winner != first
-    if not lost.any():
-        return first, turn
-    suspect = lost.copy()
-    suspect[winner[lost]] = True
-    rows = np.flatnonzero(suspect)
-    rows = rows[np.lexsort((rows, b[rows], a[rows]))]
-    same = (a[rows[1:]] == a[rows[:-1]]) & (b[rows[1:]] == b[rows[:-1]])
-    start = np.maximum.accumulate(np.where(np.concatenate(([False], same)), 0, np.arange(len(rows))))
-    first[rows] = rows[start]
-    turn[rows] = np.arange(len(rows)) - start
+    """For each row: the first row of the batch with the same id, and how many came before it."""
+    first = first_alike(a, max(8, len(a).bit_length() + 1))
+    if (b[first] != b).any():  # different ids that share the first half of their hash
+        pairs = np.unique(np.stack((a, b)), axis=1, return_inverse=True)[1].reshape(-1)
+        first = first_alike(pairs.astype(np.uint64), max(8, len(a).bit_length() + 1))
+    turn = np.zeros(len(a), np.int64)
+    again = np.flatnonzero(first != np.arange(len(a)))
+    again = again[np.argsort(first[again], kind="stable")]
+    place = np.arange(len(again))
+    starts = np.diff(first[again], prepend=-1) != 0
+    turn[again] = place - np.maximum.accumulate(np.where(starts, place, 0)) + 1
     return first, turn
