@@ -78,12 +78,31 @@ class AppOptions:
     credentials: Any = None
 
 
-def build(options: AppOptions, handlers: Mapping[str, Handler], on_assigned: Callable[[], None]) -> faust.App:
+def build(
+    options: AppOptions,
+    handlers: Mapping[str, Handler],
+    on_assigned: Callable[[], None],
+    stopped: Callable[[], bool],
+) -> faust.App:
     """An app that reads the topics of `handlers`, none of which Faust decodes, declares or keeps a table of.
 
-    `on_assigned` is called when the group has said what is ours, also if that is nothing.
+    Args:
+        options: how it reaches the brokers.
+        handlers: by topic.
+        on_assigned: called when the group has said what is ours, also if that is nothing.
+        stopped: whether its start gives up waiting for a broker that is away.
     """
-    app = faust.App(
+    app = _configured(options, handlers)
+    app.transport = transport(app, handlers, stopped)
+    app.boot_strategy.enable_kafka_producer = False  # what we send goes by a producer of our own
+    for topic, handler in handlers.items():
+        _agent(app, topic, handler, options.partitions)
+    _follow_assignment(app, handlers, on_assigned)
+    return app
+
+
+def _configured(options: AppOptions, topics: Collection[str]) -> faust.App:
+    return faust.App(
         options.group,
         broker=";".join(f"kafka://{address}" for address in options.bootstrap.split(",")),
         broker_credentials=options.credentials,
@@ -95,7 +114,7 @@ def build(options: AppOptions, handlers: Mapping[str, Handler], on_assigned: Cal
         topic_disable_leader=True,
         table_standby_replicas=0,
         worker_redirect_stdouts=False,
-        ConsumerScheduler=scheduler(handlers),
+        ConsumerScheduler=scheduler(topics),
         stream_buffer_maxsize=16,
         stream_wait_empty=True,
         agent_supervisor=mode.CrashingSupervisor,
@@ -109,11 +128,6 @@ def build(options: AppOptions, handlers: Mapping[str, Handler], on_assigned: Cal
         consumer_max_fetch_size=_FETCH_BYTES,
         consumer_group_instance_id=options.instance,
     )
-    app.transport = transport(app, handlers)
-    for topic, handler in handlers.items():
-        _agent(app, topic, handler, options.partitions)
-    _follow_assignment(app, handlers, on_assigned)
-    return app
 
 
 def _agent(app: faust.App, topic: str, handler: Handler, partitions: int) -> None:

@@ -19,13 +19,24 @@ _LONGEST = 5.0
 TROUBLE = (Unknown, OutOfRange, Away, KafkaError, ConnectionError, TimeoutError)
 
 
-async def persist(call: Callable[..., Awaitable[T]], what: str, *args: Any) -> T:
-    """The result of `call(*args)`, however long the broker is away. `what` names it in the log."""
+async def persist(
+    call: Callable[..., Awaitable[T]], what: str, *args: Any, stopped: Callable[[], bool] = lambda: False
+) -> T:
+    """The result of `call(*args)`, however long the broker is away.
+
+    Args:
+        call: what to try.
+        what: names it in the log.
+        args: of the call.
+        stopped: once it says so, a failed attempt is the last one.
+    """
     attempt = 0
     while True:
         try:
             result = await call(*args)
         except TROUBLE as error:
+            if stopped():
+                raise
             pause = min(_LONGEST, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
             if attempt in (0, 5) or attempt % 20 == 19:
                 log.warning(

@@ -7,27 +7,43 @@ a partition out of the fetch for a whole second when a buffer is full.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
 
 from pipeline.events.records import Records
 from pipeline.streams import columnar
+from pipeline.streams.patience import persist
 
 _faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
 
 
-def transport(app: Any, topics: Collection[str]) -> driver.Transport:
-    """The transport for `app.transport`: these topics are fetched in columns."""
+def transport(app: Any, topics: Collection[str], stopped: Callable[[], bool]) -> driver.Transport:
+    """The transport for `app.transport`.
+
+    Args:
+        app: whose.
+        topics: these are fetched in columns.
+        stopped: whether to give up waiting for the broker; called in the consumer's thread.
+    """
 
     class Thread(driver.AIOKafkaConsumerThread):
         logger = _faust_log
 
         async def on_start(self) -> None:
-            await super().on_start()
+            # stock Faust crashes when the broker went away since we looked
+            await persist(self._connect, "the broker", stopped=stopped)
             # nothing is subscribed yet, so nothing has been fetched
             columnar.install(self._consumer, topics)
+
+        async def _connect(self) -> None:
+            try:
+                await super().on_start()
+            except BaseException:
+                if self._consumer is not None:
+                    await self._consumer.stop()  # the next attempt makes a new one
+                raise
 
     class Consumer(SafeConsumer):
         def _new_consumer_thread(self) -> Thread:

@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
 
+from aiokafka.errors import KafkaError
+
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
@@ -116,7 +118,12 @@ class Worker:
             await self.keeper.open()
             tasks.append(asyncio.create_task(self.archive.run(self.stop)))
         if self.tallies or self.roll:
-            app = await stack.enter_async_context(self._faust())
+            try:
+                app = await stack.enter_async_context(self._faust())
+            except KafkaError:
+                if not self.stop.is_set():  # otherwise it was told to stop while it waited for the broker
+                    raise
+                return await self._until_stopped(tasks)
             tasks.append(asyncio.create_task(self._watch(app)))
         tasks += [asyncio.create_task(self._publish(tally)) for tally in self.tallies.values()]
         tasks += [asyncio.create_task(self._roll_on(self.roll))] if self.roll else []
@@ -161,9 +168,9 @@ class Worker:
         handlers: dict[str, faust_app.Handler] = dict(self.tallies)
         if self.roll:
             handlers[self.topics.deltas] = self.roll
-        app = faust_app.build(options, handlers, self._was_assigned)
-        await app.start()
+        app = faust_app.build(options, handlers, self._was_assigned, self.stop.is_set)
         try:
+            await app.start()
             yield app
         finally:
             await asyncio.wait_for(app.stop(), _STOP_SECONDS)
