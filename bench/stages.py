@@ -102,7 +102,7 @@ def _inside(watch: Stopwatch) -> None:
     watch.inside(Leaves, "numbers", "number the leaves")
     watch.inside(decide_module, "settle", "settle")
     watch.inside(outcomes_module, "repeats", "repeats in the batch")
-    watch.inside(Index, "get", "look up the ids")
+    watch.inside(Index, "find", "look up the ids")
     watch.inside(Changes, "by_partition", "group into cells")
     watch.inside(decide_module, "_outcomes", "count the outcomes")
     watch.inside(part_module, "partitions_of", "look for misplaced ones")

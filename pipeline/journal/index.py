@@ -110,18 +110,21 @@ class Index:
 
     def get(self, a: UInt64s, b: UInt64s) -> Ids:
         """What is known under these ids; `until` lies before all times where nothing is."""
+        return self.at(self.find(a, b), a, b)
+
+    def find(self, a: UInt64s, b: UInt64s) -> Int64s:
+        """Where each id stands until the next change; -1 for nowhere."""
+        return self._find(a, b)[0]
+
+    def at(self, rows: Int64s, a: UInt64s, b: UInt64s) -> Ids:
+        """What is known under ids that `find` found at these rows."""
         known = Ids.unknown(a, b)
-        rows = self._find(a, b)
         hit = np.flatnonzero(rows >= 0)
         if len(hit):
             found = self._read(rows[hit])
             for name in NAMES[2:]:
                 getattr(known, name)[hit] = getattr(found, name)
         return known
-
-    def holds(self, a: UInt64s, b: UInt64s) -> npt.NDArray[np.bool_]:
-        """Whether there is anything under these ids."""
-        return np.asarray(self._find(a, b) >= 0)
 
     def put(self, ids: Ids, *, sealed: bool = False) -> None:
         """Insert or replace; ids in one call are distinct.
@@ -130,17 +133,17 @@ class Index:
             ids: what is known now.
             sealed: it stands in a segment, and is no change since.
         """
-        rows = self._find(ids.a, ids.b)
-        old = rows >= 0
-        if old.any():
+        self.reserve(self._count + len(ids))  # first: a new table has other slots
+        rows, slot = self._find(ids.a, ids.b)
+        old, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+        if len(old):
             self._write(rows[old], ids.take(old), sealed)
-            ids = ids.take(~old)
+            ids = ids.take(new)
         if len(ids):
             first = self._count
-            self.reserve(first + len(ids))
             self._count += len(ids)
             self._write(slice(first, self._count), ids, sealed)
-            self._insert(first, self._count)
+            self._insert(first, slot[new])
 
     def changed(self) -> Ids:
         """What is known under the ids that were put since they were last sealed."""
@@ -207,11 +210,14 @@ class Index:
         """Where the search for an id begins. Any size of table will do, so that it need not double."""
         return ((a >> np.uint64(32)) * np.uint64(len(self._table)) >> np.uint64(32)).astype(np.int64)
 
-    def _find(self, a: UInt64s, b: UInt64s) -> Int64s:
-        """Row of each id, or -1. Each round probes one slot further for those still undecided."""
-        found = np.full(len(a), -1, np.int64)
+    def _find(self, a: UInt64s, b: UInt64s) -> tuple[Int64s, Int64s]:
+        """Row of each id, or -1, and the slot at which the search ended: an empty one for an id that is not there.
+
+        Each round probes one slot further for those still undecided.
+        """
+        found, ended = np.full(len(a), -1, np.int64), self._slots(a)
         known_a, known_b = self._columns["a"], self._columns["b"]
-        todo, slot = np.arange(len(a)), self._slots(a)
+        todo, slot = np.arange(len(a)), ended
         while len(todo):
             entry = self._table[slot]
             used = np.flatnonzero(entry)
@@ -224,19 +230,22 @@ class Index:
             found[todo[hit]] = row[hit]
             other = np.flatnonzero(~same)
             todo, slot = todo[other], self._next(slot[other])
-        return found
+            ended[todo] = slot
+        return found, ended
 
     def _next(self, slot: Int64s) -> Int64s:
         slot += 1
         slot[slot == len(self._table)] = 0
         return slot
 
-    def _insert(self, first: int, last: int) -> None:
-        """New rows into the table: of several that want one slot the last writer wins, the others go on."""
-        rows = np.arange(first + 1, last + 1, dtype=np.uint32)
-        slot = self._slots(self._columns["a"][first:last])
+    def _insert(self, first: int, slot: Int64s) -> None:
+        """New rows, `first` and those behind it, into the table, from these slots on.
+
+        Of several that want one slot the last writer wins, the others go on.
+        """
+        rows = np.arange(first + 1, first + 1 + len(slot), dtype=np.uint32)
         while len(rows):
-            free = self._table[slot] == 0
+            free = np.flatnonzero(self._table[slot] == 0)
             self._table[slot[free]] = rows[free]
             lost = np.flatnonzero(self._table[slot] != rows)
             rows, slot = rows[lost], self._next(slot[lost])
@@ -244,4 +253,4 @@ class Index:
     def _renew_table(self, rows: int) -> None:
         self._table = zeros(max(int(rows / _FRESH), int(_FIRST_ROWS / _FRESH)), np.uint32)
         for start in range(0, self._count, _CHUNK):
-            self._insert(start, min(start + _CHUNK, self._count))
+            self._insert(start, self._slots(self._columns["a"][start : min(start + _CHUNK, self._count)]))

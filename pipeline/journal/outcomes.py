@@ -99,13 +99,16 @@ def settle(index: Index, arrivals: Arrivals, horizon: int, watermark: int) -> Se
     now, gone = _as_new(arrivals), Ids.unknown(arrivals.a[:0], arrivals.b[:0])
     first, turn = repeats(arrivals.a, arrivals.b)
     # Nearly all ids are seen for the first time. Only the others have something to be compared with.
-    other = index.holds(arrivals.a, arrivals.b) | (turn > 0)
+    found = index.find(arrivals.a, arrivals.b)
+    other = (found >= 0) | (turn > 0)
     other[first[turn > 0]] = True
     changed = ~(late | other)
     rows = np.flatnonzero(other)
     if len(rows):
         place = np.searchsorted(rows, first[rows])
-        settled = _settle_some(index, arrivals.take(rows), limit[rows], late[rows], place, turn[rows])
+        some = arrivals.take(rows)
+        before = index.at(found[rows], some.a, some.b)
+        settled = _settle_some(before, some, limit[rows], late[rows], place, turn[rows])
         outcome[rows], after, changed[rows], gone = settled
         for name in _KNOWN:
             getattr(now, name)[rows] = getattr(after, name)
@@ -121,12 +124,12 @@ def _as_new(arrivals: Arrivals) -> Ids:
 
 
 def _settle_some(
-    index: Index, arrivals: Arrivals, limit: Int64s, late: Mask, place: Int64s, turn: Int64s
+    before: Ids, arrivals: Arrivals, limit: Int64s, late: Mask, place: Int64s, turn: Int64s
 ) -> tuple[Outcomes, Ids, Mask, Ids]:
     """Settle arrivals in turns: outcomes, what is known after them, where that is news, and the cells left behind.
 
     Args:
-        index: what is known before.
+        before: what is known before them.
         arrivals: some of a batch, with all that share an id with one of them.
         limit: for each the time before which records are late and ids forgotten.
         late: which of them are late.
@@ -134,7 +137,6 @@ def _settle_some(
         turn: for each how many with the same id came before it.
     """
     outcome = np.full(len(arrivals), Outcome.LATE, np.uint8)
-    before = index.get(arrivals.a, arrivals.b)
     now = before.take(np.arange(len(arrivals)))
     gone: list[Ids] = []
     for k in range(int(turn.max(initial=0)) + 1):
