@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _IN_FLIGHT = 12  # batches of one topic: one partition's wait for the journal overlaps another's decoding
 _MAX_POLL_RECORDS = 32_768
 _FETCH_BYTES = 4 << 20
+Stopped = Callable[[], bool]
 BROKEN = 70  # exit code of a worker that must not go on
 BEYOND_REPAIR = (JournalBroken, NewerFormat)  # their texts say what somebody has to do
 
@@ -82,7 +83,7 @@ def build(
     options: AppOptions,
     handlers: Mapping[str, Handler],
     on_assigned: Callable[[], None],
-    stopped: Callable[[], bool],
+    stopped: Stopped,
 ) -> faust.App:
     """An app that reads the topics of `handlers`, none of which Faust decodes, declares or keeps a table of.
 
@@ -90,14 +91,15 @@ def build(
         options: how it reaches the brokers.
         handlers: by topic.
         on_assigned: called when the group has said what is ours, also if that is nothing.
-        stopped: whether its start gives up waiting for a broker that is away.
+        stopped: whether we are ending: then nobody waits for a broker that is away, and what fails is left to the
+            next owner.
     """
     app = _configured(options, handlers)
     app.transport = transport(app, handlers, stopped)
     app.boot_strategy.enable_kafka_producer = False  # what we send goes by a producer of our own
     for topic, handler in handlers.items():
-        _agent(app, topic, handler, options.partitions)
-    _follow_assignment(app, handlers, on_assigned)
+        _agent(app, topic, handler, options.partitions, stopped)
+    _follow_assignment(app, handlers, on_assigned, stopped)
     return app
 
 
@@ -130,13 +132,13 @@ def _configured(options: AppOptions, topics: Collection[str]) -> faust.App:
     )
 
 
-def _agent(app: faust.App, topic: str, handler: Handler, partitions: int) -> None:
+def _agent(app: faust.App, topic: str, handler: Handler, partitions: int, stopped: Stopped) -> None:
     async def agent(stream: Any) -> None:
         slots = asyncio.Semaphore(_IN_FLIGHT)
         tasks: set[asyncio.Task[None]] = set()
         async for event in stream.noack().events():
             await slots.acquire()
-            task = asyncio.create_task(_handle(handler, event, slots))
+            task = asyncio.create_task(_handle(handler, event, slots, stopped))
             tasks.add(task)  # the loop keeps only weak references
             task.add_done_callback(tasks.discard)
 
@@ -144,19 +146,18 @@ def _agent(app: faust.App, topic: str, handler: Handler, partitions: int) -> Non
     app.agent(channel, concurrency=1, name=f"{topic}-agent")(agent)
 
 
-async def _handle(handler: Handler, event: Any, slots: asyncio.Semaphore) -> None:
+async def _handle(handler: Handler, event: Any, slots: asyncio.Semaphore, stopped: Stopped) -> None:
     tp = event.message.tp
-    await _or_die(
-        f"a batch of {tp.topic}/{tp.partition}", handler.on_batch, event.message.partition, event.value
-    )
-    event.ack()
+    what = f"a batch of {tp.topic}/{tp.partition}"
+    if await _or_die(what, stopped, handler.on_batch, tp.partition, event.value):
+        event.ack()
     slots.release()
 
 
 def _follow_assignment(
-    app: faust.App, handlers: Mapping[str, Handler], on_assigned: Callable[[], None]
+    app: faust.App, handlers: Mapping[str, Handler], on_assigned: Callable[[], None], stopped: Stopped
 ) -> None:
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[bool]] = set()
 
     async def assigned(_: Any, *args: Any, **__: Any) -> None:
         """Recover in the background: awaiting it here would hold up the whole group."""
@@ -167,7 +168,7 @@ def _follow_assignment(
             handler.own(now)
             for partition in sorted(now):
                 what = f"recovery of {topic}/{partition}"
-                task = asyncio.create_task(_or_die(what, handler.recover, partition))
+                task = asyncio.create_task(_or_die(what, stopped, handler.recover, partition))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         on_assigned()
@@ -176,17 +177,23 @@ def _follow_assignment(
     app.on_partitions_assigned.connect(assigned, weak=False)  # type: ignore[arg-type]  # wants a keyword it never gives
 
 
-async def _or_die(what: str, call: Callable[..., Awaitable[Any]], *args: Any) -> None:
-    """A failure here is a bug or a broken journal. Die before the acknowledgement, and visibly."""
+async def _or_die(what: str, stopped: Stopped, call: Callable[..., Awaitable[Any]], *args: Any) -> bool:
+    """Whether it was done. A failure is a bug or a broken journal: die before the acknowledgement, and visibly.
+
+    While we end, our connections are closed under what is still going on: no bug, and the next owner does it again.
+    """
     try:
         await call(*args)
     except asyncio.CancelledError:
         raise
     except BEYOND_REPAIR as error:
         log.critical("the worker cannot go on", extra={"what": what, "reason": str(error)})
-    except Exception:
+    except Exception as error:
+        if stopped():
+            log.info("left to the next owner", extra={"what": what, "reason": repr(error)})
+            return False
         log.critical("the worker cannot go on", extra={"what": what}, exc_info=True)
     else:
-        return
+        return True
     logging.shutdown()
     os._exit(BROKEN)

@@ -173,7 +173,10 @@ class Worker:
             await app.start()
             yield app
         finally:
-            await asyncio.wait_for(app.stop(), _STOP_SECONDS)
+            try:
+                await asyncio.wait_for(app.stop(), _STOP_SECONDS)
+            except TimeoutError:
+                log.warning("Faust did not end in time: what was in flight is read again")
 
     def _was_assigned(self) -> None:
         self._assigned = True
