@@ -28,9 +28,8 @@ class Broker:
 
 
 @contextmanager
-def broker() -> Iterator[Broker]:
-    """Apache Kafka on a free port, empty, for as long as the block runs."""
-    folder = BUILD / "kafka"
+def broker(folder: Path = BUILD / "kafka") -> Iterator[Broker]:
+    """Apache Kafka on a free port, empty, with its data in `folder`, for as long as the block runs."""
     shutil.rmtree(folder, ignore_errors=True)
     kafka = ApacheKafka(apache.fetch(ROOT / apache.BUILD), folder)
     child = kafka.start()
