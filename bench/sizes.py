@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ from bench.responses import Responses, responses
 from pipeline.embedded.store import EmbeddedStore
 from pipeline.events.records import Records
 from pipeline.journal.decide import DecideResponses
-from pipeline.journal.deltas import Delta, pack_delta
+from pipeline.journal.deltas import Delta, pack_delta, unpack_delta
 from pipeline.journal.effect import pack_effect
 from pipeline.journal.index import Ids, Index
+from pipeline.journal.rollup import Rollup
 from pipeline.journal.segments import seal
 from pipeline.journal.snapshot import chunks_of
 from pipeline.journal.state import State
@@ -120,6 +122,22 @@ def memory_of_an_id(n: int = _INDEXED) -> float:
     return index.nbytes / n
 
 
+def memory_of_a_cell(sent: Responses) -> float:
+    """Bytes of the roll's table an open cell, everything around it included."""
+    decide, state, deltas = DecideResponses("feedback.responses", SHIPPED, _HORIZON_MS, 1), State(), []
+    for records in _cut(list(sent.values), 16_000):
+        effect = decide(state, 0, records).effect
+        deltas += [pack_delta(Delta("responses", 0, n, 0, cells)) for n, cells in effect.deltas.values()]
+        state.fold(effect)
+    tracemalloc.start()
+    rollup = Rollup()
+    for offset, delta in enumerate(deltas):
+        rollup.fold(offset, unpack_delta(delta))
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return size / len(rollup)
+
+
 def drained(sent: Responses) -> Iterator[tuple[str, int, int]]:
     """(what, bytes on disk, rows or records) of every topic and table that is not empty, after a drain."""
     with broker(BUILD / "sizes") as kafka:
@@ -174,7 +192,9 @@ def main() -> None:
     given = parser.parse_args()
     sent = responses(given.records, rate=given.rate)
     print(f"{given.records:,} responses of {sent.bytes_each:.0f} bytes at {given.rate:g} a second")
-    print(f"\nmemory of an id: {memory_of_an_id():.0f} bytes\n")
+    print(
+        f"\nmemory of an id: {memory_of_an_id():.0f} bytes, of an open cell: {memory_of_a_cell(sent):.0f}\n"
+    )
     print("records a batch   journal/record   deltas/record   sealed/id   snapshot")
     for batch in BATCHES:
         w = weigh(sent.first(min(len(sent), max(4_000, batch * 12))), batch)

@@ -18,6 +18,7 @@ COMMANDS = {
     "Start": ("demo", "setup", "worker", "gateway", "store"),
     "Send": ("emit", "replay"),
     "Look": ("report", "query", "verify", "rebuild", "trace"),
+    "Mend": ("rewind",),
     "About": ("check-config", "version"),
 }
 # Modules that another extra than [worker] brings.

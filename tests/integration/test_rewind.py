@@ -1,0 +1,49 @@
+"""`feedback rewind` on Apache Kafka: not while somebody stores, and from the first record that is left."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from pipeline.errors import FeedbackError
+from pipeline.streams.rewind import rewind
+from pipeline.streams.setup import ensure
+from pipeline.streams.topics import Topics
+from tests.support.traffic import Traffic, produce
+
+
+async def test_only_when_nobody_stores_and_then_all_of_it(settings, apache_kafka, seed):
+    configured = settings(kafka={"bootstrap": apache_kafka})
+    await ensure(configured)
+    topic, group = Topics(configured.kafka.prefix).responses, f"{configured.kafka.prefix}.archive"
+    await produce(apache_kafka, topic, Traffic(seed), 300, 1e6)
+    storing = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=apache_kafka,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    await storing.start()
+    read = 0
+    while read < 300:
+        read += sum(map(len, (await storing.getmany(timeout_ms=200)).values()))
+    await storing.commit()
+    with pytest.raises(FeedbackError, match="stop all workers"):
+        await rewind(configured)
+    await storing.stop()
+
+    assert await rewind(configured) == 300
+    asking = AIOKafkaConsumer(bootstrap_servers=apache_kafka, group_id=group, enable_auto_commit=False)
+    await asking.start()
+    kept = [await asking.committed(TopicPartition(topic, p)) for p in range(4)]
+    await asking.stop()
+    assert kept == [0, 0, 0, 0]
+
+
+async def test_a_broker_that_is_away_is_a_sentence(settings):
+    configured = settings(kafka={"bootstrap": "127.0.0.1:9"})
+    with pytest.raises(FeedbackError, match="start it"):
+        await asyncio.wait_for(rewind(configured), 30)
