@@ -39,6 +39,7 @@ from pipeline.streams.topics import Topics
 BATCHES = (1, 10, 100, 1_000, 16_000)
 PARTITIONS = 4
 _HORIZON_MS = 7 * 86_400_000
+_FIRST_MS = 1_800_000_000_000
 _INDEXED = 1_500_000  # between two doublings of the table
 
 
@@ -115,10 +116,11 @@ def memory_of_an_id(n: int = _INDEXED) -> float:
     index, rng = Index(), np.random.default_rng(7)
     for start in range(0, n, 16_384):
         k = min(16_384, n - start)
-        a, b = (rng.integers(0, 1 << 63, k, dtype=np.int64).astype(np.uint64) for _ in "ab")
-        small = np.zeros(k, np.int32)
-        at = np.full(k, 1_800_000_000_000)
-        index.put(Ids(a, b, np.arange(start, start + k), at, np.zeros(k, np.int64), small, small, small))
+        a, b = (rng.integers(0, 1 << 64, k, dtype=np.uint64) for _ in "ab")
+        ids = Ids.unknown(a, b)
+        small, at = ids.minute, rng.integers(_FIRST_MS, _FIRST_MS + _HORIZON_MS, k)
+        minute = (at // 60_000).astype(np.int32)
+        index.put(Ids(a, b, until=at, version=ids.version + 1, series=small, minute=minute, bin=small))
     return index.nbytes / n
 
 
