@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench import topics
-from bench.place import BUILD, Place, broker, place
+from bench.place import BUILD, ROOT, Place, broker, place
 from bench.responses import Responses, responses
 from pipeline.embedded.store import EmbeddedStore
 from pipeline.events.records import Records
@@ -141,7 +142,7 @@ def memory_of_a_cell(sent: Responses) -> float:
 
 
 def drained(sent: Responses) -> Iterator[tuple[str, int, int]]:
-    """(what, bytes on disk, rows or records) of every topic and table that is not empty, after a drain."""
+    """(what, bytes, rows or records) of the worker and of every topic and table that is not empty, after a drain."""
     with broker(BUILD / "sizes") as kafka:
         at = place(kafka, "sizes")
         at.environment["FEEDBACK_WORKER__SNAPSHOT_MB"] = "100000"  # so that the journal is whole
@@ -152,17 +153,22 @@ def drained(sent: Responses) -> Iterator[tuple[str, int, int]]:
         store.start().wait_ready()
         try:
             _feedback(at, "setup")
-            _feedback(at, "worker", "--drain")
+            yield "worker's memory, at most", _feedback(at, "worker", "--drain"), len(sent)
             yield from _tables(at)
         finally:
             store.stop()
         yield from _topics(at, BUILD / "sizes", len(sent))
 
 
-def _feedback(at: Place, *arguments: str) -> None:
+def _feedback(at: Place, *arguments: str) -> int:
+    """Run a command; its highest resident memory in bytes."""
     with (at.folder / "log").open("ab") as out:
         command = [sys.executable, "-m", "pipeline", *arguments]
-        subprocess.run(command, env=at.environment, stdout=out, stderr=out, check=True)
+        process = subprocess.Popen(command, env=at.environment, cwd=ROOT, stdout=out, stderr=out)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, f"feedback {arguments[0]} failed, see {at.folder / 'log'}"
+    return used.ru_maxrss * 1024
 
 
 def _tables(at: Place) -> Iterator[tuple[str, int, int]]:
@@ -202,7 +208,7 @@ def main() -> None:
         w = weigh(sent.first(min(len(sent), max(4_000, batch * 12))), batch)
         print(f"{w.batch:15,} {w.journal:16.1f} {w.deltas:15.1f} {w.ids:11.1f} {w.snapshot:10,.0f}")
     if not given.no_kafka:
-        print(f"\n{'on disk, drained':24} {'MB':>8} {'rows':>10} {'bytes each':>11} {'bytes/response':>15}")
+        print(f"\n{'after a drain':24} {'MB':>8} {'rows':>10} {'bytes each':>11} {'bytes/response':>15}")
         for what, size, n in drained(sent):
             each = size / n
             print(f"{what:24} {size / 1e6:8.1f} {n:10,} {each:11.1f} {size / len(sent):15.1f}", flush=True)
