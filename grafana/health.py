@@ -127,15 +127,16 @@ def journal() -> timeseries.Panel:
 
 
 def ids() -> timeseries.Panel:
-    """What remembering ids costs."""
-    text = "Ids remembered within the horizon, and the memory they take."
+    """What the state costs."""
+    text = "What the worker holds: ids within the horizon and their memory, and open cells."
     n = f"sum by (topic) ({OF_PARTITION} (feedback_ids_remembered))"
     memory = f"sum by (topic) ({OF_PARTITION} (feedback_ids_memory_bytes))"
     right = properties(unit=units.BytesSI, custom_axisPlacement="right")
     return (
-        _graph("Ids", text, units.Short)
+        _graph("Ids and cells", text, units.Short)
         .with_target(line("A", n, "{{topic}}: ids"))
         .with_target(line("B", memory, "{{topic}}: memory"))
+        .with_target(line("C", f"sum ({OF_PARTITION} (feedback_open_cells))", "open cells"))
         .override_by_query("B", right)
     )
 
@@ -154,5 +155,5 @@ def corrections() -> timeseries.Panel:
     for ref_id, (name, label) in zip("ABC", names.items(), strict=True):
         increase = f"sum by (topic) (increase({name}[$__rate_interval]))"
         panel = panel.with_target(line(ref_id, increase, f"{{{{topic}}}}: {label}"))
-    gaps = "sum by (source) (increase(feedback_delta_gaps_total[$__rate_interval]))"
-    return panel.with_target(line("D", gaps, "{{source}}: changes of cells that are missing"))
+    missing = f"sum by (topic) ({OF_PARTITION} (feedback_deltas_missing))"
+    return panel.with_target(line("D", missing, "{{topic}}: changes of cells that are missing"))

@@ -30,7 +30,6 @@ LABELS: Final = {
     "reason": "why a record cannot count",
     "result": "`satisfied`, `dissatisfied`",
     "segment": "of the leaf, `none` if it has none; empty: all segments",
-    "source": "`responses` or `touchpoints`",
     "stage": "what had been done with the record by then",
     "stat": "`p50`, `p90`, `p95`, `p99`, `mean`",
     "table": "of the store",

@@ -45,6 +45,7 @@ class DeltasPartition(Generic[B]):
         rollup: the fold so far. Replaced, as `board` is, when a snapshot of somebody else is further.
         board: the windows over its cells.
         position: the offset to read next.
+        base: the offset that the last snapshot stands for; 0 before the first.
         grown: bytes that were folded since the last snapshot.
     """
 
@@ -64,6 +65,7 @@ class DeltasPartition(Generic[B]):
         self.rollup = Rollup()
         self.board = new_board()
         self.position = 0
+        self.base = 0
         self.grown = 0
         self._snapshot_bytes = 0
         self._name = name
@@ -128,7 +130,7 @@ class DeltasPartition(Generic[B]):
         position, blob = self.position, await self._run(dump, self.rollup, self.board)
         if not await self._snapshots.write(position, blob):
             return False
-        self.grown, self._snapshot_bytes = 0, len(blob)
+        self.grown, self._snapshot_bytes, self.base = 0, len(blob), position
         await self._deltas.truncate(position)
         await self._snapshots.forget_older()
         return True
@@ -140,7 +142,7 @@ class DeltasPartition(Generic[B]):
             return False
         board = self._new_board()
         self.rollup, self.board = await self._run(restore, found.blob, board), board
-        self.position = found.position
+        self.position = self.base = found.position
         self.grown, self._snapshot_bytes = 0, len(found.blob)
         return True
 

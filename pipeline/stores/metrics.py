@@ -217,11 +217,25 @@ GAP_FILLS = Metric(
     ("topic",),
     "records",
 )
-DELTA_GAPS = Metric(
-    "feedback_delta_gaps_total",
-    Kind.COUNTER,
-    "Deltas that have been missing for more than a few seconds while later ones are there: counts are missing.",
-    ("source",),
+DELTAS_MISSING = Metric(
+    "feedback_deltas_missing",
+    Kind.GAUGE,
+    "Sources whose next change of cells has been missing for some seconds: their counts are too low.",
+    OF_A_PARTITION,
+)
+OPEN_CELLS = Metric(
+    "feedback_open_cells",
+    Kind.GAUGE,
+    "Cells that the roll holds because they were touched lately.",
+    OF_A_PARTITION,
+    "cells",
+)
+UNPUBLISHED_CELLS = Metric(
+    "feedback_unpublished_cells",
+    Kind.GAUGE,
+    "Cells that changed and are not known to be published.",
+    OF_A_PARTITION,
+    "cells",
 )
 RECOVERY = Metric(
     "feedback_recovery_seconds",
@@ -269,7 +283,9 @@ PIPELINE = (
     IDS,
     IDS_BYTES,
     GAP_FILLS,
-    DELTA_GAPS,
+    DELTAS_MISSING,
+    OPEN_CELLS,
+    UNPUBLISHED_CELLS,
     RECOVERY,
     WORKER_READY,
 )

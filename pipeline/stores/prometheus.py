@@ -151,9 +151,14 @@ class Metrics:
         """So many records were skipped by the delivery and read all the same."""
         self._add(metrics.GAP_FILLS, n, topic)
 
-    def delta_gap(self, source: str) -> None:
-        """A delta came whose predecessor never did."""
-        self._add(metrics.DELTA_GAPS, 1, source)
+    def deltas_missing(self, topic: str, partition: int, sources: int) -> None:
+        """So many sources of a deltas partition lack their next delta."""
+        self._set(metrics.DELTAS_MISSING, sources, topic, str(partition))
+
+    def cells(self, topic: str, partition: int, held: int, waiting: int) -> None:
+        """So many cells are held, and so many of them wait to be published."""
+        self._set(metrics.OPEN_CELLS, held, topic, str(partition))
+        self._set(metrics.UNPUBLISHED_CELLS, waiting, topic, str(partition))
 
     def recovery(self, topic: str, seconds: float) -> None:
         """A partition was recovered."""

@@ -33,6 +33,11 @@ class Owned:
             self._board = board
         return board
 
+    @property
+    def lacking(self) -> int:
+        """How many sources `gaps` has told of whose next delta is missing still."""
+        return sum(since == math.inf for _, since in self._missing.values())
+
     def gaps(self, patience: float) -> list[tuple[Source, int]]:
         """Sources whose next delta has been missing for so many seconds, each number once."""
         now, missing = time.monotonic(), self.partition.rollup.missing

@@ -42,8 +42,17 @@ class Sender(Protocol):
 class RollMetrics(Protocol):
     """What the roll tells Prometheus."""
 
-    def delta_gap(self, source: str) -> None:
-        """A delta has been missing for a while."""
+    def deltas_missing(self, topic: str, partition: int, sources: int) -> None:
+        """So many sources have lacked their next delta for a while."""
+
+    def cells(self, topic: str, partition: int, held: int, waiting: int) -> None:
+        """Cells held, and those of them that wait to be published."""
+
+    def journal_tail(self, topic: str, partition: int, records: int, size: int) -> None:
+        """Deltas behind the last snapshot."""
+
+    def forget(self, topic: str, partitions: Collection[int]) -> None:
+        """These are shown by others now."""
 
     def recovery(self, topic: str, seconds: float) -> None:
         """A partition was recovered."""
@@ -100,6 +109,7 @@ class Roll:
         """Others own these now. What is under way goes on and does no harm: what is published is absolute."""
         for p in partitions:
             self._owned.pop(p, None)
+        self._metrics.forget(self.topic, partitions)
 
     async def recover(self, partition: int) -> None:
         """Own a partition: fold its log up to its end as of now, however long the broker is away.
@@ -124,6 +134,7 @@ class Roll:
         """Roll the windows on and publish what changed; how many records were sent."""
         for owned in self._ready():
             self._alarm(owned)
+            self._show(owned)
         return sum(await asyncio.gather(*(self._publish(owned, now_ms) for owned in self._ready())))
 
     def drained(self, partition: int, end: int) -> bool:
@@ -228,9 +239,14 @@ class Roll:
 
     def _alarm(self, owned: Owned) -> None:
         for (source, partition), number in owned.gaps(_PATIENCE):
-            self._metrics.delta_gap(source)
             extra = {"source": source, "source_partition": partition, "number": number}
             log.error("a delta is missing", extra={**self._where(owned.number), **extra})
+
+    def _show(self, owned: Owned) -> None:
+        p, partition, metrics = owned.number, owned.partition, self._metrics
+        metrics.deltas_missing(self.topic, p, owned.lacking)
+        metrics.cells(self.topic, p, len(partition.rollup), partition.rollup.waiting)
+        metrics.journal_tail(self.topic, p, partition.position - partition.base, partition.grown)
 
     async def _publish(self, owned: Owned, now_ms: int) -> int:
         """Cells first, so that whoever reads a score finds the cells that it is made of."""

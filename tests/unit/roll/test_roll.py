@@ -7,6 +7,7 @@ import json
 import random
 import struct
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,11 +40,23 @@ LEAVES = [
 
 @dataclass
 class Told:
-    gaps: list[str] = field(default_factory=list)
+    missing: int = 0
+    held: dict[int, tuple[int, int]] = field(default_factory=dict)
+    tail: dict[int, tuple[int, int]] = field(default_factory=dict)
     recoveries: int = 0
 
-    def delta_gap(self, source: str) -> None:
-        self.gaps.append(source)
+    def deltas_missing(self, topic: str, partition: int, sources: int) -> None:
+        self.missing = max(self.missing, sources)
+
+    def cells(self, topic: str, partition: int, held: int, waiting: int) -> None:
+        self.held[partition] = held, waiting
+
+    def journal_tail(self, topic: str, partition: int, records: int, size: int) -> None:
+        self.tail[partition] = records, size
+
+    def forget(self, topic: str, partitions: Collection[int]) -> None:
+        for p in partitions:
+            self.held.pop(p, None)
 
     def recovery(self, topic: str, seconds: float) -> None:
         self.recoveries += 1
@@ -223,7 +236,7 @@ async def test_two_owners_lost_acknowledgements_and_any_delivery(seed):
             for row in roll.scores()
         }
         assert shown == expected
-    assert not told.gaps
+    assert not told.missing
     assert told.recoveries >= 2
 
 
@@ -292,8 +305,12 @@ async def test_a_gap_that_stays_is_an_alarm_once_and_never_jumped(monkeypatch):
     await roll.on_batch(0, records(log, 0, 2))
     for _ in range(3):
         await roll.tick(NOW * 1000)
-    assert told.gaps == ["responses"]
+    assert told.missing == 1
+    assert told.tail[0] == (2, sum(map(len, log.values)))
+    assert told.held[0] == (len(roll._owned[0].partition.rollup), 0)
     assert roll._owned[0].partition.rollup.numbers == {("responses", 0): 1}
+    roll.forget([0])
+    assert not told.held
 
 
 async def test_a_gap_that_closes_soon_is_no_alarm():
@@ -303,7 +320,7 @@ async def test_a_gap_that_closes_soon_is_no_alarm():
         log.put(pack_delta(changes(rng, ("responses", 0), number)[1]))
         await roll.recover(0)
         await roll.tick(NOW * 1000)
-    assert not told.gaps
+    assert not told.missing
     assert not roll._owned[0].partition.rollup.missing
 
 
