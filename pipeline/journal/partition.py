@@ -140,8 +140,8 @@ class SourcePartition:
             decision = await self._settle(now) if len(now) else None
             if decision is not None:
                 decisions.append(decision)
-            elif len(now):
-                known = 0
+            if len(now) and (decision is None or decision.effect.last < now.last):
+                known = 0  # what was read is not settled, or only the first half of it
         return decisions
 
     async def behind(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from pipeline.events.schemas import schema
-from pipeline.journal import celltable, deltas_partition, outbox, roll_snapshot, segments, snapshot
+from pipeline.journal import celltable, deltas_partition, journal, outbox, roll_snapshot, segments, snapshot
 from pipeline.journal.effect import Effect
 from pipeline.journal.state import State
 from pipeline.measures import rolling, windows
@@ -80,6 +80,7 @@ SMALL = (
 def prepared(seed: int) -> Iterator[None]:
     """Sizes so small that there are several of everything."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(patch.object(journal, "MOST_BYTES", 1300 if seed % 3 else 7 << 20))
         for module in (snapshot, roll_snapshot):
             stack.enter_context(patch.object(module, "_CHUNK", 700 if seed % 2 else 4 << 20))
         for module, name, size in SMALL:

@@ -19,7 +19,7 @@ from pipeline.journal.celltable import Cells
 from pipeline.journal.decide import DEAD_LETTERS, DecideResponses, DecideTouchpoints
 from pipeline.journal.deltas_partition import DeltasPartition
 from pipeline.journal.effect import Effect
-from pipeline.journal.journal import Journal
+from pipeline.journal.journal import Journal, run_here
 from pipeline.journal.log import OutOfRange, Unknown
 from pipeline.journal.partition import Decider, SourcePartition
 from pipeline.journal.roll_snapshot import RollSnapshots
@@ -126,6 +126,7 @@ class World:
         self.tasks: list[Task] = []
         self.task: Task | None = None
         self._windows = rng.random() < 0.5
+        self._run = self.elsewhere if rng.random() < 0.5 else run_here
         self._back = 0
         self._parts: list[SourcePartition] = []
         self._rolls = 0
@@ -141,6 +142,15 @@ class World:
     def disk(self, topic: str, partition: int) -> Disk:
         """An output partition."""
         return self.disks.setdefault((topic, partition), Disk())
+
+    async def elsewhere(self, function: Callable[..., Any], *args: Any) -> Any:
+        """As in a thread: others run before it begins and after it has ended."""
+        place = self.place
+        await Wait()
+        self.place = place
+        result = function(*args)
+        await Wait()
+        return result
 
     def later(self, act: Callable[[], object], steps: int | None = None) -> None:
         """Do something at a later time."""
@@ -288,6 +298,7 @@ class World:
             Connection(self, source.ids),
             f"journal of {source.name}/{source.partition}",
             f"writer {len(self._parts)}",
+            self._run,
         )
         part = SourcePartition(
             source.name,
@@ -297,6 +308,7 @@ class World:
             inputs=inputs,
             outputs=self.outputs,
             decide=self._decide[source.name],
+            run=self._run,
             snapshot_floor=SNAPSHOT_FLOOR,
             span=self.rng.choice(self.spans),
         )
@@ -323,7 +335,7 @@ class World:
             send=send,
             stranger=self.stranger,
             pause=Wait,  # type: ignore[arg-type]  # an awaitable is all that is asked
-            run=elsewhere,
+            run=self.elsewhere,
             snapshot_floor=ROLL_FLOOR,
         )
 
@@ -485,14 +497,6 @@ class World:
         from tests.simulation.checks import differences
 
         return differences(self)
-
-
-async def elsewhere(function: Callable[..., Any], *args: Any) -> Any:
-    """In a thread: others run before and after."""
-    await Wait()
-    result = function(*args)
-    await Wait()
-    return result
 
 
 NOTHING = HeldCells((), *(np.zeros(0, kind) for kind in ("u4", "i4", "i4", "i8", "i8")))
