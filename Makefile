@@ -33,7 +33,7 @@ check: $(DEV) ## linter, formatter and types
 	  $(VENV)/bin/mypy || status=1; \
 	  exit $$status
 
-bench: $(DEV) ## how fast the worker drains Apache Kafka, beside others; RECORDS=1000000, PROFILE=1
+bench: $(DEV) ## how fast the worker drains Apache Kafka, beside others; RECORDS=200000, PROFILE=1
 	@$(PY) -m bench $(ARGS)
 
 chaos: $(DEV) ## kill, freeze and cut off real processes, then recount; MINUTES=5, ARGS="--seed 1"

@@ -1,7 +1,7 @@
 """`make bench`: every contender drains the same responses from Apache Kafka, one after the other, on this machine.
 
 It tells times and never judges them. RECORDS, REPEATS, RATE, SEED, ONLY and PROFILE of the environment are the
-defaults of the options: RECORDS=1000000 make bench
+defaults of the options: RECORDS=200000 make bench
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--records", type=int, default=int(os.environ.get("RECORDS", "500000")))
+    parser.add_argument("--records", type=int, default=int(os.environ.get("RECORDS", "1000000")))
     parser.add_argument("--repeats", type=int, default=int(os.environ.get("REPEATS", "3")))
     rate = "answers a second when they were given: how many share a cell; default: %(default)s"
     parser.add_argument("--rate", type=float, default=float(os.environ.get("RATE", "1000")), help=rate)

@@ -112,7 +112,7 @@ class Journal:
         Raises:
             TooLarge: its record would be.
         """
-        value = pack_effect(effect)
+        value: bytes = await self._run(pack_effect, effect)
         if len(value) > MOST_BYTES:
             raise TooLarge
         if not await self._put(value, partial(self._run, self.state.fold, effect)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.streams.worker import Worker
 
 log = logging.getLogger(__name__)
-_LOOK = 0.1
+_LOOK = 0.02
 Ends = dict[TopicPartition, int]
 
 
@@ -62,6 +63,7 @@ class Drain:
 
 async def _rolled(roll: Roll, partition: int, end: int) -> bool:
     await roll.recover(partition)  # offsets without records at the end are never delivered
+    await roll.tick(int(time.time() * 1000))  # what is there now need not wait for the next one
     return roll.drained(partition, end)
 
 

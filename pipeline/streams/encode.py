@@ -5,8 +5,10 @@ A tick may publish tens of thousands of cells; fastavro takes 9 us for each, thi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from pipeline.events.wire import header
 
 Bytes = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
+Part = tuple[Bytes, Masks]  # bytes[rows, width], and which of them are used
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,33 @@ def encode_many(schema: RecordSchema, columns: Mapping[str, Column]) -> list[byt
         schema: every field is a string, an int or long (times in milliseconds), a double, or null or double.
         columns: by field name, of one length: texts as `Texts`; numbers as int64 or float64, NaN for null.
     """
-    runs = list(_runs(schema))
+    kinds = {field["name"]: _kind(field["type"]) for field in schema.avro["fields"]}
     rows = _rows(columns)
-    pieces: list[list[bytes]] = [[header(schema.schema_id)] * rows]
-    for is_text, fields in runs:
-        if is_text:
-            pieces.append(_texts([columns[name] for name, _ in fields]))
+    pieces: list[list[bytes]] = []
+    before = header(schema.schema_id)
+    for looked_up, run in groupby(kinds, lambda name: _is_looked_up(columns[name])):
+        if looked_up:
+            pieces.append(_texts(before, [columns[name] for name in run]))
         else:
-            pieces.append(_numbers([(kind, columns[name]) for name, kind in fields], rows))
+            parts = [_part(kinds[name], columns[name], rows) for name in run]
+            pieces.append(cut([always(before, rows), *parts]))
+        before = b""
     return [b"".join(parts) for parts in zip(*pieces, strict=True)]
+
+
+def cut(parts: Sequence[Part]) -> list[bytes]:
+    """For each row the used bytes of all parts, one behind the other."""
+    matrix = np.concatenate([cells for cells, _ in parts], axis=1)
+    used = np.concatenate([mask for _, mask in parts], axis=1)
+    data = matrix[used].tobytes()
+    ends = np.cumsum(used.sum(axis=1)).tolist()
+    return [data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
+
+
+def always(data: bytes, rows: int) -> Part:
+    """The same bytes in every row."""
+    cells = np.broadcast_to(np.frombuffer(data, np.uint8), (rows, len(data)))
+    return cells, np.broadcast_to(True, cells.shape)
 
 
 def _rows(columns: Mapping[str, Column]) -> int:
@@ -53,16 +74,14 @@ def _rows(columns: Mapping[str, Column]) -> int:
     return rows
 
 
-def _runs(schema: RecordSchema) -> Iterator[tuple[bool, list[tuple[str, str]]]]:
-    """Neighbouring fields of the same nature: (whether texts, [(name, kind)])."""
-    run: list[tuple[str, str]] = []
-    for field in schema.avro["fields"]:
-        kind = _kind(field["type"])
-        if run and (kind == "string") != (run[0][1] == "string"):
-            yield run[0][1] == "string", run
-            run = []
-        run.append((field["name"], kind))
-    yield run[0][1] == "string", run
+def _is_looked_up(column: Column) -> bool:
+    return isinstance(column, Texts) and len(column.values) != 1
+
+
+def _part(kind: str, column: Column, rows: int) -> Part:
+    if isinstance(column, Texts):
+        return always(_text(column.values[0]), rows)
+    return _MAKERS[kind](np.asarray(column))
 
 
 def _kind(kind: Any) -> str:
@@ -73,20 +92,23 @@ def _kind(kind: Any) -> str:
     return str(plain)
 
 
-def _texts(columns: Sequence[Column]) -> list[bytes]:
-    """The bytes of neighbouring texts; those chosen by the same `at` are joined before they are looked up."""
+def _texts(before: bytes, columns: Sequence[Column]) -> list[bytes]:
+    """Neighbouring texts behind `before`; those chosen by the same `at` are joined before they are looked up."""
     pieces: list[tuple[list[bytes], Sequence[int]]] = []
     for column in columns:
         assert isinstance(column, Texts)  # noqa: S101 - a caller's mistake, for mypy
         coded = [_text(value) for value in column.values]
         if pieces and pieces[-1][1] is column.at:
-            before, _ = pieces.pop()
-            coded = [a + b for a, b in zip(before, coded, strict=True)]
+            joined, _ = pieces.pop()
+            coded = [a + b for a, b in zip(joined, coded, strict=True)]
+        elif not pieces:
+            coded = [before + text for text in coded]
         pieces.append((coded, column.at))
     looked_up = [[coded[k] for k in at] for coded, at in pieces]
     return looked_up[0] if len(looked_up) == 1 else [b"".join(p) for p in zip(*looked_up, strict=True)]
 
 
+@lru_cache(maxsize=1 << 16)
 def _text(value: str) -> bytes:
     data = value.encode()
     width, size = b"", len(data) << 1
@@ -95,23 +117,11 @@ def _text(value: str) -> bytes:
     return width + bytes([size]) + data
 
 
-def _numbers(columns: Sequence[tuple[str, Column]], rows: int) -> list[bytes]:
-    """The bytes of neighbouring numbers: side by side in a matrix, of which each row uses a part."""
-    if not rows:
-        return []
-    made = [_MAKERS[kind](np.asarray(column)) for kind, column in columns]
-    matrix = np.concatenate([cells for cells, _ in made], axis=1)
-    used = np.concatenate([mask for _, mask in made], axis=1)
-    data = matrix[used].tobytes()
-    ends = np.cumsum(used.sum(axis=1)).tolist()
-    return [data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-
-
-def _longs(values: npt.NDArray[Any]) -> tuple[Bytes, Masks]:
+def _longs(values: npt.NDArray[Any]) -> Part:
     """Zigzag, seven bits a byte, lowest first; a set top bit says that more follows."""
     wide = values.astype(np.int64)
     left = (wide << 1 ^ wide >> 63).view(np.uint64)
-    size = max(1, -(-int(left.max()).bit_length() // 7))
+    size = max(1, -(-int(left.max(initial=0)).bit_length() // 7))
     cells, used = np.empty((len(wide), size), np.uint8), np.empty((len(wide), size), np.bool_)
     for k in range(size):
         used[:, k] = (left != 0) if k else True
@@ -121,12 +131,12 @@ def _longs(values: npt.NDArray[Any]) -> tuple[Bytes, Masks]:
     return cells, used
 
 
-def _doubles(values: npt.NDArray[Any]) -> tuple[Bytes, Masks]:
+def _doubles(values: npt.NDArray[Any]) -> Part:
     cells = np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(len(values), 8)
     return cells, np.ones(cells.shape, np.bool_)
 
 
-def _optional_doubles(values: npt.NDArray[Any]) -> tuple[Bytes, Masks]:
+def _optional_doubles(values: npt.NDArray[Any]) -> Part:
     """The branch of the union before it: 0 is null, 1 (2 as zigzag) the number."""
     cells, used = _doubles(values)
     known = ~np.isnan(values)[:, None]

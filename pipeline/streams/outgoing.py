@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.events.schemas import schema
 from pipeline.journal.celltable import Cells
 from pipeline.measures.cells import MINUTE_MS, Series
 from pipeline.measures.scoreboard import News
+from pipeline.streams.decimals import joined_decimals
 from pipeline.streams.encode import Texts, encode_many
 
 CELLS, SCORES, OUTCOMES = "cells", "scores", "outcomes"  # topics, without prefix
@@ -31,7 +33,7 @@ def cell_pairs(leaves: Sequence[Series], cells: Cells) -> list[Pair]:
             **_dimensions(known, at),
             "bucket": cells.minute.astype(np.int64) * MINUTE_MS,
             "bin": cells.bin,
-            "origin": Texts(["live"] * len(known), at),
+            "origin": Texts(["live"], [0] * len(at)),
             "part": cells.part,
             "n": cells.n,
             "total": cells.total / 1000,
@@ -39,10 +41,8 @@ def cell_pairs(leaves: Sequence[Series], cells: Cells) -> list[Pair]:
         },
     )
     names = [_names(leaf) for leaf in known]
-    rows = zip(at, cells.minute.tolist(), cells.bin.tolist(), cells.part.tolist(), values, strict=True)
-    return [
-        (b"%b,%d,%d,%d]" % (names[k], minute, bin_, part), value) for k, minute, bin_, part, value in rows
-    ]
+    ends = joined_decimals([cells.minute, cells.bin, cells.part])
+    return [(names[k] + end, value) for k, end, value in zip(at, ends, values, strict=True)]
 
 
 def score_pairs(news: News) -> list[Pair]:
@@ -86,6 +86,7 @@ def _dimensions(series: Sequence[Series], at: list[int]) -> dict[str, Any]:
     return {name: Texts(values, at) for name, values in columns}
 
 
+@lru_cache(maxsize=1 << 16)  # tick after tick the same
 def _names(series: Series) -> bytes:
     """The beginning of a key: a JSON list that is still open."""
     return json.dumps(list(series), ensure_ascii=False, separators=(",", ":")).encode()[:-1]

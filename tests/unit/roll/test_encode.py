@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.events.schemas import schema
 from pipeline.events.wire import FIRST_MS, LAST_MS, encode
+from pipeline.streams.decimals import joined_decimals
 from pipeline.streams.encode import Texts, encode_many
 
 texts = st.text(max_size=70).filter(lambda t: t.isprintable()) | st.text("äß€", min_size=64, max_size=90)
@@ -63,3 +64,9 @@ def test_texts_of_one_lookup_are_joined(chosen):
 def test_a_type_without_columns_is_refused():
     with pytest.raises(TypeError, match="no column encoding"):
         encode_many(schema("SurveyResponse"), {"retracted": np.zeros(1)})
+
+
+@given(st.lists(st.tuples(*[longs.filter(lambda n: n > -(2**63))] * 2), max_size=8))
+def test_decimals_of_many_rows(rows):
+    columns = [np.array([row[k] for row in rows], np.int64) for k in (0, 1)]
+    assert joined_decimals(columns) == [b",%d,%d]" % row for row in rows]
