@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Protocol
 
 import numpy.typing as npt
 
 from pipeline.journal.partition import SourcePartition
+
+log = logging.getLogger(__name__)
 
 
 class TallyMetrics(Protocol):
@@ -89,11 +92,21 @@ class Told:
     def tell(self, metrics: TallyMetrics, topic: str, partition: SourcePartition) -> None:
         """How the journal and the state of a recovered partition are."""
         p, journal, state = partition.partition, partition.journal, partition.state
-        metrics.journal_conflict(topic, journal.counts.conflicts - self._conflicts)
-        metrics.gap_filled(topic, partition.filled - self._filled)
-        self._conflicts, self._filled = journal.counts.conflicts, partition.filled
+        self._tell_of_corrections(metrics, topic, partition)
         metrics.journal_tail(topic, p, journal.tail.records, journal.tail.size)
         if self.snapshot:
             metrics.snapshot(topic, p, self.snapshot)
         metrics.outbox(topic, p, len(state.outbox))
         metrics.ids(topic, p, len(state.index), state.index.nbytes)
+
+    def _tell_of_corrections(self, metrics: TallyMetrics, topic: str, partition: SourcePartition) -> None:
+        where = {"topic": topic, "partition": partition.partition}
+        conflicts = partition.journal.counts.conflicts - self._conflicts
+        filled = partition.filled - self._filled
+        self._conflicts, self._filled = self._conflicts + conflicts, self._filled + filled
+        metrics.journal_conflict(topic, conflicts)
+        metrics.gap_filled(topic, filled)
+        if conflicts:
+            log.warning("somebody else wrote to our journal: read it, decided again", extra=where)
+        if filled:
+            log.info("read what the delivery had skipped", extra={**where, "records": filled})

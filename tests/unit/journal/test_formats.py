@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from pipeline.journal.deltas import unpack_delta
+from pipeline.journal.deltas import DEFAULT_SPAN, unpack_delta
 from pipeline.journal.journal import Journal
 from pipeline.journal.pack import VERSION, NewerFormat, unpack
+from tests.support.memory_log import MemoryLog
 from tests.unit.journal.formats.make import (
     FOLDER,
     SOURCES,
@@ -19,8 +20,10 @@ from tests.unit.journal.formats.make import (
     state_as_text,
     written,
 )
+from tests.unit.journal.formats.make_roll import roll_as_text, roll_of
 
-FILES = sorted(path.stem for path in FOLDER.glob("v*-*.json"))
+FILES = sorted(path.stem for source in SOURCES for path in FOLDER.glob(f"v*-{source}.json"))
+ROLLS = sorted(path.stem for path in FOLDER.glob("v*-roll.json"))
 
 
 def golden(name: str) -> dict:
@@ -63,10 +66,38 @@ def test_the_files_hold_every_kind_of_record(source):
     assert of_cases == ((True, True) if source == "touchpoints" else (False, False))
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_delta_says_how_long_its_cells_stay_open_or_means_what_was_usual(name):
+    spans = {unpack_delta(v).span for log in golden(name)["deltas"].values() for v in again(log).values}
+    assert spans == {DEFAULT_SPAN}
+
+
+@pytest.mark.parametrize("name", ROLLS)
+async def test_a_snapshot_of_the_roll_of_every_version_is_read(name):
+    told = golden(name)
+    assert told["state"]["cells"]
+    assert 0 < len(told["state"]["waiting"]) < len(told["state"]["cells"])
+    deltas = MemoryLog()
+    deltas.values, deltas.times = ([None] * told["state"]["position"], [0] * told["state"]["position"])
+    await deltas.truncate(told["state"]["position"])
+    roll = roll_of(deltas, again(told["roll"]))
+    await roll.recover()
+    assert roll_as_text(roll) == told["state"]
+
+
+async def test_a_snapshot_of_the_roll_of_a_newer_version_is_refused():
+    log = again(golden(f"v{VERSION}-roll")["roll"])
+    newest = log.values[-1]
+    log.values[-1] = newest[:2] + bytes([VERSION + 1]) + newest[3:]
+    with pytest.raises(NewerFormat, match="upgrade"):
+        await roll_of(MemoryLog(), log).recover()
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_what_this_version_writes_is_kept_in_a_file(source):
-    """Whoever raises VERSION runs `python -m tests.unit.journal.formats.make` once, and commits what it wrote."""
+    """Whoever raises VERSION runs formats.make and formats.make_roll once, and commits what they wrote."""
     assert file_of(VERSION, source).exists()
+    assert f"v{VERSION}-roll" in ROLLS
 
 
 @pytest.mark.parametrize("source", SOURCES)
