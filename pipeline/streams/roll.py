@@ -127,8 +127,8 @@ class Roll:
         owned = self._own(partition)
         async with owned.lock:
             await self._recovered(owned)
+            await self._tidy(owned)  # before: most of what the last batch changed is published by now
             await persist(owned.partition.apply, self._name(partition), records)
-            await self._tidy(owned)
 
     async def tick(self, now_ms: int) -> int:
         """Roll the windows on and publish what changed; how many records were sent."""
