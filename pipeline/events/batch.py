@@ -189,8 +189,7 @@ def _layout(writer: RecordSchema, schema: RecordSchema) -> Layout | None:
 
 
 def _group(block: Block, at: Int64s, mine: Mask, layout: Layout) -> _Group:
-    rows = np.flatnonzero(mine)
-    return _Group(Block.of([block.values[row] for row in rows.tolist()]), at[rows], layout)
+    return _Group(block.some(mine), at[np.flatnonzero(mine)], layout)
 
 
 def _refused(records: Records, row: int, schema_id: int) -> Rejected:

@@ -21,15 +21,17 @@ class Block:
 
     Attributes:
         values: as they came.
-        buffer: uint8, all values joined, with padding behind them.
+        buffer: uint8, all values joined, with padding behind them; perhaps others between them.
         start: where in the buffer each value begins.
         end: where it ends.
+        others: ranges (start, size) of the buffer that are no values of this block.
     """
 
     values: Sequence[bytes]
     buffer: npt.NDArray[np.uint8]
     start: Int64s
     end: Int64s
+    others: tuple[tuple[Int64s, Int64s], ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -41,6 +43,13 @@ class Block:
         buffer = np.frombuffer(b"".join([*values, bytes(PADDING)]), np.uint8)
         end = np.cumsum(size)
         return Block(values, buffer, end - size, end)
+
+    def some(self, mask: Mask) -> Block:
+        """Only the values of the mask; the buffer stays as it is."""
+        rows, rest = np.flatnonzero(mask), np.flatnonzero(~mask)
+        others = (*self.others, (self.start[rest], self.end[rest] - self.start[rest]))
+        values = [self.values[row] for row in rows.tolist()]
+        return Block(values, self.buffer, self.start[rows], self.end[rows], others)
 
     def schema_ids(self) -> Int64s:
         """The schema id in each value's header; NO_HEADER where there is no header."""
@@ -62,7 +71,8 @@ class Block:
             skip: records that need not be looked at.
         """
         text = self.buffer.copy()
-        for start, size in opaque:
+        skipped = (self.start[skip], (self.end - self.start)[skip])
+        for start, size in (*opaque, *self.others, skipped):
             if isinstance(size, int):
                 for k in range(size):
                     text[start + k] = 0
@@ -72,8 +82,7 @@ class Block:
         # blanked, so no character reaches from one into the other.
         if _is_utf8(text.data):
             return np.zeros(0, np.int64)
-        rows = np.flatnonzero(~skip)
-        rows = rows[np.add.reduceat(text >= 128, self.start, dtype=np.int64)[rows] > 0]
+        rows = np.flatnonzero(np.add.reduceat(text >= 128, self.start, dtype=np.int64))
         bad = [row for row in rows.tolist() if not _is_utf8(text[self.start[row] : self.end[row]].data)]
         return np.asarray(bad, np.int64)
 
