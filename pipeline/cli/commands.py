@@ -16,9 +16,9 @@ from pipeline.errors import FeedbackError
 # Groups of the help page and their commands; "check-config" is the function `run` of check_config.py.
 COMMANDS = {
     "Start": ("demo", "setup", "worker", "gateway", "store"),
+    "Mend": ("rebuild", "reset", "rewind"),
     "Send": ("emit", "replay"),
-    "Look": ("report", "query", "verify", "rebuild", "trace"),
-    "Mend": ("rewind",),
+    "Look": ("report", "query", "verify", "trace"),
     "About": ("check-config", "version"),
 }
 # Modules that another extra than [worker] brings.

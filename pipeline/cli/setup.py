@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import ConfigOption, console, load_settings
+from pipeline.cli.common import ConfigOption, console, fail, load_settings
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -25,6 +25,7 @@ def run(
     partitions and never deletes anything.
     """
     settings = load_settings(config)
+    _refuse_half_a_reset(settings)
     complete = _topics(settings, check=check)
     complete = _tables(settings, check=check) and complete
     if complete:
@@ -32,6 +33,21 @@ def run(
     elif check:
         console.print("run feedback setup to mend this")
         raise typer.Exit(1)
+
+
+def _refuse_half_a_reset(settings: Settings) -> None:
+    """New topics over tables that still tell of the old ones would be wrong numbers."""
+    from pipeline.errors import FeedbackError
+    from pipeline.reset.tables import half_done
+    from pipeline.stores.client import connect
+
+    try:
+        client = connect(settings, write=False)
+    except FeedbackError:
+        return  # no store or no tables yet: nothing was ever reset
+    with client:
+        if half_done(client):
+            fail("a `feedback reset` was broken off: run it again before anything else")
 
 
 def _topics(settings: Settings, *, check: bool) -> bool:

@@ -16,7 +16,7 @@ from pipeline.journal.effect import Effect, effect_of, pack_effect
 from pipeline.journal.index import Ids
 from pipeline.journal.log import MOST_BYTES, Entry, Log, Unknown
 from pipeline.journal.pack import unpack
-from pipeline.journal.segments import MissingSegment, load, needed, seal
+from pipeline.journal.segments import MissingSegment, SealedIds, needed, seal
 from pipeline.journal.snapshot import Chunk, Gathering, chunk_of, chunks_of, load_state
 from pipeline.journal.state import State
 
@@ -90,6 +90,7 @@ class Journal:
         self._started = False
         self._snapshots = 0
         self._gathering = Gathering({})
+        self._sealed = SealedIds(ids)
 
     async def catch_up(self) -> None:
         """Fold the log up to its end as of now.
@@ -216,7 +217,7 @@ class Journal:
         if reading.searching or reading.ahead:
             self._refuse(begin, reading)
         try:
-            sealed = await load(self._ids, reading.state.segments)
+            sealed = await self._sealed.load(reading.state.segments)
         except MissingSegment as error:
             msg = f"the journal {self._name} names ids that are not there: {error}; run `feedback reset`"
             raise JournalBroken(msg) from error

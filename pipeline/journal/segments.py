@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.journal.effect import columns_of_ids, ids_of
 from pipeline.journal.index import Ids
-from pipeline.journal.log import Log
+from pipeline.journal.log import Log, OutOfRange
 from pipeline.journal.pack import pack, unpack
 
 _ROWS = 100_000  # of one record, about thirty bytes each
@@ -74,6 +74,32 @@ async def load(log: Log, segments: Sequence[Segment]) -> Iterator[Ids]:
     order = {segment.name: k for k, segment in enumerate(segments)}
     oldest_first = sorted(found, key=lambda key: (order[key[0]], key[1]))
     return (ids_of(unpack(found.pop(key))[1]) for key in oldest_first)
+
+
+class SealedIds:
+    """Reads the sealed ids of one partition, and knows when they are gone.
+
+    Args:
+        log: the partition of the ids topic.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._out_of_reach: Sequence[Segment] = ()
+
+    async def load(self, segments: Sequence[Segment]) -> Iterator[Ids]:
+        """See `load`. What is out of reach may just have been cut off by a newer owner, but not twice the same.
+
+        Who cuts has written a newer snapshot before, which names other segments.
+        """
+        try:
+            return await load(self._log, segments)
+        except OutOfRange as error:
+            if segments != self._out_of_reach:
+                self._out_of_reach = segments
+                raise
+            msg = "they were deleted"
+            raise MissingSegment(msg) from error
 
 
 class MissingSegment(Exception):

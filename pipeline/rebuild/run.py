@@ -24,7 +24,7 @@ from pipeline.rebuild.stored import Span, StoredCells, as_rows
 from pipeline.stores.sink import Sink
 from pipeline.verify import told
 from pipeline.verify.check import Bar
-from pipeline.verify.raw import KINDS, RawTable
+from pipeline.verify.raw import DAY_MS, KINDS
 from pipeline.verify.result import MOST_DETAILS, Result
 from pipeline.verify.stages import Pace, await_archive, roll_is_behind
 from pipeline.verify.told import Deltas, Outcomes
@@ -61,6 +61,7 @@ class Rebuild:
         self._topics = {kind: f"{prefix}.{kind}" for kind in KINDS}
         self._pace = pace
         self._refuse_other_mapping(metrics)
+        self._restart = told.restart(client)
         start = told.outcomes(client, self._topics.values())
         self._start = start.applied
         self.begins = self._held_from(start, round((time.time() - raw_retention) * 1000))
@@ -114,8 +115,9 @@ class Rebuild:
         return _Look(digests(different), at, deltas.owed) if len(different) else None
 
     def _difference(self, span: Span, applied: Mapping[tuple[str, int], int]) -> pl.DataFrame:
+        counted = {place: begin - 1 for place, begin in self._restart.begins.items()} | dict(applied)
         to = {
-            kind: {p: last for (t, p), last in applied.items() if t == topic}
+            kind: {p: last for (t, p), last in counted.items() if t == topic}
             for kind, topic in self._topics.items()
         }
         full = self._full.cells(*span, to["responses"], to["touchpoints"])
@@ -154,14 +156,18 @@ class Rebuild:
         self._client.insert("rebuilds", [row], ["version", "first_minute", "stop_minute", "positions"])
 
     def _held_from(self, start: Outcomes, oldest: int) -> int | None:
-        """The first minute of which all raw rows are held; None if they all are."""
-        dropped = [
-            first.time
-            for kind, topic in self._topics.items()
-            for p, first in RawTable(self._client, kind, {}).beginnings().items()
-            if first.late(told.first_days(start, topic).get(p), oldest)
-        ]
-        return max(dropped) // _MINUTE_MS + _HOUR + 1 if dropped else None
+        """The first minute of which all raw rows are held; None if they all are.
+
+        Args:
+            start: what the store told when this run began.
+            oldest: kafka_time before which the retention drops rows, milliseconds since 1970.
+        """
+        days = [day for _, _, day, _ in start.counts]
+        earliest = min((day * DAY_MS for day in days), default=oldest)
+        if self._restart.earliest is not None:
+            earliest = min(earliest, self._restart.earliest)
+        dropped = oldest // _MINUTE_MS + _HOUR + 1 if earliest < oldest - DAY_MS else 0
+        return max(dropped, self._restart.kept_before) or None
 
     def _refuse_other_mapping(self, metrics: Mapping[str, str]) -> None:
         known = told.metrics_of_instruments(self._client)

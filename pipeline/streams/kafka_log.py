@@ -42,12 +42,12 @@ class Broker:
         producer = AIOKafkaProducer(
             **self._options, acks="all", max_request_size=MAX_RECORD_BYTES, request_timeout_ms=_REQUEST_MS
         )
-        await _started(producer)
+        await started(producer)
         self._producer = producer
 
     async def stop(self) -> None:
         """Close everything that was opened."""
-        closing = [_stopped(c) for c in (self._producer, self._probe, *self._readers) if c is not None]
+        closing = [stopped(c) for c in (self._producer, self._probe, *self._readers) if c is not None]
         closing += [self._admin.close()] if self._admin is not None else []
         await asyncio.gather(*closing, return_exceptions=True)
         self._producer = self._probe = self._admin = None
@@ -73,7 +73,7 @@ class Broker:
             fetch_max_wait_ms=50,
             request_timeout_ms=_REQUEST_MS,
         )
-        await _started(consumer)
+        await started(consumer)
         consumer.assign([tp])
         self._readers.add(consumer)
         return consumer
@@ -81,14 +81,14 @@ class Broker:
     async def let_go(self, reader: AIOKafkaConsumer) -> None:
         """Close a reader that is no longer wanted."""
         self._readers.discard(reader)
-        await _stopped(reader)
+        await stopped(reader)
 
     async def offsets(self, tp: TopicPartition) -> tuple[int, int]:
         """First offset kept and end offset of a partition."""
         async with self._connecting:
             if self._probe is None:
                 probe = AIOKafkaConsumer(**self._options, group_id=None, request_timeout_ms=_REQUEST_MS)
-                await _started(probe)
+                await started(probe)
                 self._probe = probe
         begin = await self._probe.beginning_offsets([tp])
         end = await self._probe.end_offsets([tp])
@@ -207,17 +207,17 @@ class KafkaOutputs:
         await _acknowledged(futures)
 
 
-async def _started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+async def started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Start a client; one that cannot reach the broker is closed again."""
     try:
         await client.start()
         await asyncio.sleep(0)  # its tasks must have run once: `stop` before that fails half way
     except BaseException:
-        await _stopped(client)
+        await stopped(client)
         raise
 
 
-async def _stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Stop a client, whatever state it is in.
 
     aiokafka cancels its own tasks and lets their CancelledError out, for instance where a consumer ends before its

@@ -53,8 +53,8 @@ async def ensure(settings: Settings, *, check: bool = False) -> Report:
     """
     kafka = settings.kafka
     specs = [_with_copies(spec, kafka) for spec in Topics(kafka.prefix).all_topics()]
-    async with _admin(settings) as admin:
-        present = await _partitions(admin)
+    async with admin_client(settings) as admin:
+        present = await partition_counts(admin)
         _refuse_other_counts({s.name: present[s.name] for s in specs if s.name in present}, kafka.partitions)
         missing = [spec for spec in specs if spec.name not in present]
         wrong = await _wrong_configs(admin, [spec for spec in specs if spec.name in present])
@@ -68,7 +68,8 @@ async def ensure(settings: Settings, *, check: bool = False) -> Report:
 
 
 @asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected one; what it raises is a sentence (FeedbackError)."""
     address = settings.kafka.bootstrap
     away = f"no Kafka broker answers at {address}: start one (for a try: make kafka), or set kafka.bootstrap"
     if not any([await _listens(one) for one in address.split(",")]):
@@ -106,7 +107,8 @@ def _with_copies(spec: TopicSpec, kafka: Kafka) -> TopicSpec:
     return TopicSpec(spec.name, {**spec.configs, "min.insync.replicas": "2"})
 
 
-async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
+async def partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    """Of every topic of the cluster."""
     # All topics: to ask for one by its name creates it where the broker allows that.
     return {one["topic"]: len(one["partitions"]) for one in await admin.describe_topics()}
 
@@ -118,7 +120,8 @@ def _refuse_other_counts(present: Mapping[str, int], wanted: int) -> None:
     found = ", ".join(f"{name} has {count}" for name, count in sorted(other.items()))
     msg = (
         f"kafka.partitions is {wanted}, but {found}: the count is fixed for good, since records would move "
-        "away from what is known about them. Set it to what is there, or choose another kafka.prefix"
+        "away from what is known about them. Set it to what is there, or choose another kafka.prefix; where the source "
+        "topics were resized or made anew, run `feedback reset`"
     )
     raise FeedbackError(msg)
 

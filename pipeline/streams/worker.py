@@ -82,6 +82,15 @@ class Worker:
         self.archive = Archive(settings, self.metrics, on_away=keeper.away) if "archive" in parts else None
 
     @property
+    def _part(self) -> str:
+        """Tells its name in the group from that of a worker in the same place with other topics.
+
+        Under the same name it would be given the other's partitions back, which it cannot take.
+        """
+        both = bool(self.tallies) and self.roll is not None
+        return "" if both else "-roll" if self.roll else "-tally"
+
+    @property
     def ready(self) -> bool:
         """The group has said what this worker owns, and all of that has been recovered."""
         handlers: list[Tally | Roll] = [*self.tallies.values(), *([self.roll] if self.roll else [])]
@@ -162,7 +171,7 @@ class Worker:
             partitions=self.settings.kafka.partitions,
             session_timeout=self.settings.kafka.session_timeout,
             data_dir=str(data_dir / "workers" / str(identity.slot)),
-            instance=identity.instance,
+            instance=f"{identity.instance}{self._part}",
             credentials=credentials(self.settings),
         )
         handlers: dict[str, faust_app.Handler] = dict(self.tallies)

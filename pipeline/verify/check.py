@@ -59,6 +59,7 @@ class Verification:
             for kind in KINDS
         }
         self._metrics = {*metrics.values(), "touchpoints", RESOLUTION}
+        self._begins = told.restart(client).begins
         self._dead: dict[Place, Counter[int]] = {}
         self._cells = self._looks = 0
         self._partitions: list[dict[str, Any]] = []
@@ -67,7 +68,8 @@ class Verification:
         """How many offsets there are to recount."""
         now = told.outcomes(self._client, self._recounts)
         for topic, recount in self._recounts.items():
-            recount.begin(told.first_days(now, topic))
+            begins = {p: offset for (t, p), offset in self._begins.items() if t == topic}
+            recount.begin(told.first_days(now, topic), begins)
         return sum(
             max(0, last - self._recounts[t].position.get(p, -1)) for (t, p), last in now.applied.items()
         )
@@ -100,7 +102,10 @@ class Verification:
         for topic, recount in self._recounts.items():
             to = {p: last for (t, p), last in now.applied.items() if t == topic}
             recount.advance(to, bar.advance)
-        self._dead = {place: told.dead_letters(self._client, place, to) for place, to in now.applied.items()}
+        self._dead = {
+            place: told.dead_letters(self._client, place, self._begins.get(place, 0), to)
+            for place, to in now.applied.items()
+        }
         return now
 
     def _outcome_differences(self, now: Outcomes) -> dict[Key, tuple[int, int]]:
@@ -121,6 +126,7 @@ class Verification:
         self._partitions = []
         for (topic, partition), last in sorted(now.applied.items()):
             mine = (topic, partition)
+            recounted = sum(n for key, n in counts.items() if key[:2] == mine)
             self._partitions.append(
                 {
                     "topic": topic,
@@ -129,9 +135,9 @@ class Verification:
                     "records": sum(n for key, n in now.counts.items() if key[:2] == mine),
                     "raw_rows": self._recounts[topic].rows[partition],
                     "dead_letters": self._dead[mine].total(),
-                    "offsets_without_record": last + 1 - sum(n for key, n in counts.items() if key[:2] == mine),
+                    "offsets_without_record": last + 1 - self._begins.get(mine, 0) - recounted,
                 }
-            )  # fmt: skip
+            )
 
     def _cell_differences(self, suspects: Suspects) -> dict[Key, tuple[Any, Any]]:
         first, last = _span_of(suspects)

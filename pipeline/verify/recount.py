@@ -69,19 +69,24 @@ class Recount:
         self._ledgers: dict[int, Ledger] = {}
         self._from: dict[int, Beginning] = {}
 
-    def begin(self, told: Mapping[int, int]) -> None:
+    def begin(self, told: Mapping[int, int], restarted: Mapping[int, int]) -> None:
         """Look where the raw table begins.
 
         Args:
             told: partition -> the first day of which the store tells outcomes. Rows were dropped where that lies
                 before what the retention keeps.
+            restarted: partition -> the offset at which live counting began anew, by a reset. Later rows alone are
+                recounted, as they were counted: without memory of the earlier ones.
         """
+        for partition, begin in restarted.items():
+            self._open(partition, begin - 1)
         for partition, first in self._table.beginnings().items():
             dropped = first.late(told.get(partition), self._oldest)
-            cold = first.time + HOUR_MS if dropped else NEVER
-            self._open(partition, first.offset - 1, cold)
-            if dropped:
+            if dropped and first.offset > restarted.get(partition, -1):
+                self._open(partition, first.offset - 1, first.time + HOUR_MS)
                 self._from[partition] = first
+            elif partition not in restarted:
+                self._open(partition, first.offset - 1)
 
     @property
     def whole(self) -> bool:

@@ -35,6 +35,35 @@ class Outcomes(NamedTuple):
     applied: Mapping[Place, int]
 
 
+class Restart(NamedTuple):
+    """What the last `feedback reset` left behind; all empty without one.
+
+    Attributes:
+        begins: the offset at which live counting began anew; what lies before counts by `feedback rebuild` only.
+        kept_before: cells of minutes before this one are all that is left of their raw rows.
+        earliest: the oldest kafka_time ever held by the raw tables, milliseconds since 1970; None if not known.
+    """
+
+    begins: Mapping[Place, int]
+    kept_before: int
+    earliest: int | None
+
+
+def restart(client: Client) -> Restart:
+    """The newest one."""
+    rows = frame(
+        client,
+        "SELECT mapKeys(begins), mapValues(begins), kept_before, earliest FROM resets FINAL "
+        "ORDER BY number DESC LIMIT 1",
+    )
+    if rows.is_empty():
+        return Restart({}, 0, None)
+    keys, values, kept_before, earliest = rows.row(0)
+    places = [key.rpartition("/") for key in keys]
+    begins = {(topic, int(p)): begin for (topic, _, p), begin in zip(places, values, strict=True)}
+    return Restart(begins, kept_before, earliest)
+
+
 def metrics_of_instruments(client: Client) -> dict[str, str]:
     """Instrument -> metric."""
     return dict(frame(client, "SELECT name, metric FROM instruments FINAL").iter_rows())
@@ -94,15 +123,17 @@ def deltas(client: Client, topics: Collection[str]) -> Deltas:
     return Deltas(owed, {(t, p, part): number for t, p, part, _, number in rows.iter_rows()})
 
 
-def dead_letters(client: Client, place: Place, to: int) -> Counter[int]:
-    """Day of kafka_time since 1970 -> dead letters of a partition up to an offset."""
+def dead_letters(client: Client, place: Place, begin: int, to: int) -> Counter[int]:
+    """Day of kafka_time since 1970 -> dead letters of a partition from an offset up to another, both included."""
     rows = frame(
         client,
         "SELECT intDiv(toUnixTimestamp64Milli(time), 86400000) AS day, toInt64(count()) AS n "
         "FROM dead_letters FINAL "
-        "WHERE topic = {topic:String} AND partition = {partition:Int32} AND offset <= {to:Int64} GROUP BY day",
+        "WHERE topic = {topic:String} AND partition = {partition:Int32} "
+        "AND offset >= {begin:Int64} AND offset <= {to:Int64} GROUP BY day",
         topic=place[0],
         partition=place[1],
+        begin=begin,
         to=to,
     )
     return Counter(dict(rows.iter_rows()))

@@ -200,7 +200,9 @@ def _outcome(
     return "retracted" if version[1] else "counted"
 
 
-async def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[int, int, bytes | None]]]:
+async def read_topic(
+    bootstrap: str, topic: str, partitions: int = 4
+) -> dict[int, list[tuple[int, int, bytes | None]]]:
     """Partition -> (offset, kafka_time, value) of everything in a topic."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=8 << 20
@@ -209,7 +211,7 @@ async def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[int, in
     try:
         places = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
         if not places:
-            places = [TopicPartition(topic, p) for p in range(4)]
+            places = [TopicPartition(topic, p) for p in range(partitions)]
         ends = await consumer.end_offsets(places)
         consumer.assign(places)
         rows: dict[int, list[tuple[int, int, bytes | None]]] = {tp.partition: [] for tp in places}
@@ -237,9 +239,9 @@ def recounted(
     return result
 
 
-async def full_recount_of_responses(bootstrap: str, topic: str) -> Counter[Cell]:
+async def full_recount_of_responses(bootstrap: str, topic: str, partitions: int = 4) -> Counter[Cell]:
     """Cells once every record counts, late ones too."""
-    parts = await read_topic(bootstrap, topic)
+    parts = await read_topic(bootstrap, topic, partitions)
     return full_recount((t, p, o, v) for p, part in parts.items() for o, t, v in part)
 
 

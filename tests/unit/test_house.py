@@ -32,6 +32,7 @@ FLOORS = {
     "streams": {*PURE, "stores", "config", "errors", "logs"},
     "verify": {"errors"},  # it recounts: what it shared with the worker it could not find wrong
     "rebuild": {"measures", "stores", "verify", "errors"},
+    "reset": {"streams", "verify", "config", "errors"},
     "client": {"events", "errors"},
     "config": {"measures", "errors"},
     "errors": set(),
@@ -141,7 +142,7 @@ def known_floors() -> frozenset[str]:
 def test_nothing_below_knows_the_top():
     """The command line, the embedded parts, the page and the samples are imported by their own kind only."""
     top = {"cli", "embedded", "page", "gateway", "sample", "replay"}
-    below = files_of("stores", "streams", "verify", "rebuild", "client", "config", *PURE)
+    below = files_of("stores", "streams", "verify", "rebuild", "reset", "client", "config", *PURE)
     wrong = [
         f"{where(path, line)} imports {name}"
         for path in below

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,3 +170,21 @@ async def test_a_deleted_beginning_stops_the_worker() -> None:
     log.start = 1
     with pytest.raises(JournalBroken, match="no complete snapshot"):
         await Journal(log, MemoryLog(), "journal/0", "w").catch_up()
+
+
+async def test_deleted_ids_stop_the_worker_at_the_second_look() -> None:
+    """At the first another owner may just have cut them off."""
+    log, ids = MemoryLog(), MemoryLog()
+    journal = Journal(log, ids, "journal/0", "w")
+    some = np.arange(3, dtype=np.uint64)
+    known = replace(Ids.unknown(some, some), until=np.full(3, 1 << 50))
+    assert await journal.append(Effect(1, 1, 0, NEVER, 0, {}, known))
+    assert await journal.snapshot(1 << 40)
+    assert log.start > 0
+    await Journal(log, ids, "journal/0", "v").catch_up()
+    ids.start = len(ids.values)
+    later = Journal(log, ids, "journal/0", "u")
+    with pytest.raises(OutOfRange):
+        await later.catch_up()
+    with pytest.raises(JournalBroken, match=r"they were deleted.*feedback reset"):
+        await later.catch_up()

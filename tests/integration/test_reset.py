@@ -1,0 +1,208 @@
+"""`feedback reset` on Apache Kafka: what the worker refuses to go on with is cured, and every number is right again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager, nullcontext
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+
+from pipeline.rebuild.run import EVERYTHING, rebuild
+from pipeline.reset.run import intend, reset
+from pipeline.stores.client import connect
+from pipeline.streams.setup import ensure
+from pipeline.streams.topics import Topics
+from pipeline.verify.check import verify
+from pipeline.verify.stages import Pace
+from tests.support.recount import full_recount_of_responses
+from tests.support.stores import set_up
+from tests.support.traffic import Traffic, produce
+
+DAY = 86_400
+HORIZONS = {"responses": 7 * DAY * 1000, "touchpoints": 7 * DAY * 1000}
+QUICK = Pace(pause=0.1, still=0.5, most=20.0)
+
+
+class Silent:
+    def advance(self, count=1):
+        pass
+
+    def say(self, text):
+        pass
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture
+def there(apache_kafka, settings, variables, store):
+    more = {
+        "kafka": {"bootstrap": apache_kafka, "session_timeout": "6s"},
+        "worker": {"snapshot_mb": 0.001},
+    }
+    configured = settings(**more)
+    asyncio.run(ensure(configured))
+    set_up(configured)
+    return (
+        configured,
+        variables(**more),
+        lambda partitions: settings(**more | {"kafka": {**more["kafka"], "partitions": partitions}}),
+    )
+
+
+def run(environment, *arguments, seconds=60):
+    command = [sys.executable, "-m", "pipeline", "--log-text", *arguments]
+    try:
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired as late:
+        raise AssertionError((late.stderr or b"")[-4000:].decode()) from late
+
+
+async def feedback(environment, *arguments):
+    return await asyncio.to_thread(run, environment, *arguments)
+
+
+async def drained(environment):
+    done = await feedback(environment, "worker", "--drain")
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+async def refused(environment, sentence, *more):
+    """The worker ends by itself, and says what to do."""
+    done = await feedback(environment, "worker", "--drain", *more)
+    assert done.returncode not in (0, -signal.SIGKILL)
+    assert sentence in done.stderr, done.stderr[-4000:]
+    assert "feedback reset" in done.stderr, done.stderr[-4000:]
+
+
+def mended(configured):
+    """Rebuild, then verify: how many cells were rebuilt."""
+    prefix, keep, metrics = configured.kafka.prefix, 400 * DAY, _metrics(configured)
+    with connect(configured, write=True) as client:
+        done = rebuild(client, prefix, metrics, keep, EVERYTHING, lambda _: nullcontext(Silent()), QUICK)
+        assert (done.differences, done.checked["still_moving"]) == (0, 0)
+        found = verify(client, prefix, HORIZONS, keep, lambda _: nullcontext(Silent()), QUICK)
+        assert (found.differences, list(found.details)) == (0, [])
+        return done.checked["changed"]
+
+
+def _metrics(configured):
+    return {name: one.metric for name, one in configured.catalogue().items()}
+
+
+def surveys(configured):
+    with connect(configured, write=False) as client:
+        rows = client.query(
+            "SELECT metric, instrument, touchpoint, channel, segment, intDiv(toUnixTimestamp(bucket), 60), bin, "
+            "sum(n) AS n FROM cells FINAL WHERE metric IN ('nps', 'csat', 'ces') GROUP BY ALL HAVING n != 0"
+        ).result_rows
+    return Counter({tuple(row[:7]): row[7] for row in rows})
+
+
+async def delete_records(bootstrap, topic, before=-1):
+    async with administering(bootstrap) as admin:
+        await admin.delete_records({TopicPartition(topic, p): RecordsToDelete(before) for p in range(4)})
+
+
+@asynccontextmanager
+async def administering(bootstrap):
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+@pytest.mark.slow
+async def test_deleted_ids_journals_and_deltas_are_cured(there, seed):
+    configured, environment, _ = there
+    topics, address = Topics(configured.kafka.prefix), configured.kafka.bootstrap
+    await produce(address, topics.responses, Traffic(seed), 2_000, 1e6)
+    await drained(environment)
+    for topic, sentence in (
+        (topics.ids_responses, "names ids that are not there"),
+        (topics.journal_responses, "its records were deleted"),
+    ):
+        await delete_records(address, topic)
+        await produce(address, topics.responses, Traffic(seed + 1), 40, 1e6)
+        await refused(environment, sentence)
+    await delete_records(address, topics.deltas)
+    await refused(environment, "holds the offsets", "--only", "roll")
+    wanted = await full_recount_of_responses(address, topics.responses)
+    await delete_records(address, topics.responses, 250)  # half of them are held by the raw tables alone
+    done = await feedback(environment, "reset", "--yes")
+    assert done.returncode == 0, done.stderr
+    await drained(environment)
+    assert await asyncio.to_thread(mended, configured) > 0
+    assert await asyncio.to_thread(surveys, configured) == wanted
+    assert await asyncio.to_thread(mended, configured) == 0
+
+
+@pytest.mark.slow
+async def test_a_source_made_anew_with_more_partitions(there, seed):
+    """Its old rows are put aside, not overwritten; killed at any step, the reset is run again."""
+    configured, environment, with_partitions = there
+    topics, address = Topics(configured.kafka.prefix), configured.kafka.bootstrap
+    await produce(address, topics.responses, Traffic(seed), 600, 1e6)
+    await drained(environment)
+    old = await full_recount_of_responses(address, topics.responses)
+    async with administering(address) as admin:
+        await admin.delete_topics([topics.responses])
+        await admin.create_partitions({topics.touchpoints: NewPartitions(total_count=6)})
+        await asyncio.sleep(2)
+        await admin.create_topics([NewTopic(topics.responses, 6, 1)])
+    await refused(environment, "kafka.partitions")
+    environment = {**environment, "FEEDBACK_KAFKA__PARTITIONS": "6"}
+    await refused(environment, "kafka.partitions")
+    six = with_partitions(6)
+    await produce(address, topics.responses, Traffic(seed + 1), 900, 1e6, 6)
+    new = await full_recount_of_responses(address, topics.responses, 6)
+    steps = await _reset_with_deaths(six, environment)
+    assert len(steps) > 8
+    await drained(environment)
+    assert await asyncio.to_thread(surveys, six) != old + new
+    assert await asyncio.to_thread(mended, six) > 0
+    assert await asyncio.to_thread(surveys, six) == old + new  # no id is in both
+    assert await asyncio.to_thread(mended, six) == 0
+    with connect(six, write=True) as client:
+        intent = await intend(six, client, lambda text: None)
+    assert intent.plan.aside == (topics.resolutions,)  # the source is the one that the store knows
+    assert intent.records == 900
+
+
+async def _reset_with_deaths(configured, environment):
+    """A reset that dies at its first step, is started again and dies at its third, and so on; the last one's steps."""
+    steps = []
+    for death in range(0, 100, 2):
+        steps = []
+
+        def say(text, death=death, steps=steps):
+            steps.append(text)
+            if len(steps) > death:
+                raise Killed
+
+        try:
+            await asyncio.to_thread(_reset, configured, say)
+        except Killed:
+            if death == 0:
+                done = await feedback(environment, "setup")
+                assert (done.returncode, "broken off" in done.stderr) == (1, True)
+        else:
+            return steps
+    raise AssertionError("it never ends")
+
+
+def _reset(configured, say):
+    with connect(configured, write=True) as client:
+        intent = asyncio.run(intend(configured, client, lambda text: None))
+        reset(configured, client, intent, say)
