@@ -32,7 +32,7 @@ FLOORS = {
     "streams": {*PURE, "stores", "config", "errors", "logs"},
     "verify": {"errors"},  # it recounts: what it shared with the worker it could not find wrong
     "rebuild": {"measures", "stores", "verify", "errors"},
-    "reset": {"streams", "verify", "config", "errors"},
+    "reset": {"journal", "streams", "verify", "config", "errors"},
     "client": {"events", "errors"},
     "config": {"measures", "errors"},
     "errors": set(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import polars as pl
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.verify.clocks import duration_bin
 from pipeline.verify.ledger import Ledger
-from tests.support.recount import _outcome
+from tests.support.recount import RESPONSES, _outcome
 
 HORIZON = 5 * 60_000
 ROW = st.tuples(st.integers(0, 12), st.integers(0, 15), st.integers(0, 3), st.booleans(), st.integers(1, 5))
@@ -41,9 +42,10 @@ def plain(rows):
             "channel": "c",
             "segment": None,
             "score": row["bin"],
+            "occurred_at": datetime.fromtimestamp(row["at"] / 1000, UTC),
         }
         limit, watermark = watermark - HORIZON, max(watermark, row["at"])
-        outcomes[_outcome(cells, known, record, row["at"], limit)] += 1
+        outcomes[_outcome(cells, known, record, row["at"], limit, RESPONSES)] += 1
     return outcomes, {(cell[5], cell[6]): n for cell, n in cells.items() if n}
 
 
