@@ -24,6 +24,7 @@ from pipeline.measures.instruments import bounds
 from pipeline.streams import columnar
 from pipeline.streams.connection import client_options
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
+from pipeline.streams.membership import begin, lost
 from pipeline.streams.rows import (
     PROGRESS,
     Rows,
@@ -124,19 +125,30 @@ class Archive:
     async def run(self, stop: asyncio.Event) -> None:
         """Store until `stop`; what was fetched by then is stored, unless the store is away."""
         self._stop = stop
-        consumer = self._consumer()
-        if not await self._started(consumer):
+        try:
+            while not stop.is_set():
+                await self._take_part()
+        finally:
+            self._delivery.close()
+
+    async def _take_part(self) -> None:
+        """Read as a member of the group until we stop, or until a bug has thrown us out of it for good."""
+        consumer = await self._started()
+        if consumer is None:
             return
         try:
             columnar.install(consumer, self.topics)
             consumer.subscribe(list(self.topics), listener=_Listener(self))
-            while not stop.is_set():
+            while not self._stop.is_set() and not lost(consumer):
                 await self._turn(consumer)
-            await self._store(consumer)
+            if lost(consumer):
+                log.error("the archive has fallen out of its group, joining again")
+                await self._given_up(list(self._stored))
+            else:
+                await self._store(consumer)
         finally:
             with suppress(KafkaError):
                 await consumer.stop()
-            self._delivery.close()
 
     def _consumer(self) -> Any:
         settings, pace = self._settings, self._pace
@@ -153,21 +165,23 @@ class Archive:
             **client_options(settings),
         )
 
-    async def _started(self, consumer: Any) -> bool:
+    async def _started(self) -> Any:
+        """A connected consumer, however long the broker is away; None once we stop."""
         attempt = 0
         while not self._stop.is_set():
+            consumer = self._consumer()
             try:
-                await consumer.start()
+                await begin(consumer)
             except (KafkaError, OSError) as fault:
+                await consumer.stop()
                 log.warning(
                     "the archive waits for the broker", extra={"error": str(fault), "attempt": attempt}
                 )
                 await pause(attempt, self._stop)
                 attempt += 1
             else:
-                return True
-        await consumer.stop()
-        return False
+                return consumer
+        return None
 
     async def _turn(self, consumer: Any) -> None:
         """Fetch once, and store if there is enough or it has waited long enough."""

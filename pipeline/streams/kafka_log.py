@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from pipeline.journal.log import Entry, OutOfRange, Unknown
 from pipeline.journal.outbox import Send
+from pipeline.streams.membership import begin
 
 log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 8 << 20
@@ -210,7 +211,7 @@ class KafkaOutputs:
 async def started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Start a client; one that cannot reach the broker is closed again."""
     try:
-        await client.start()
+        await begin(client)
         await asyncio.sleep(0)  # its tasks must have run once: `stop` before that fails half way
     except BaseException:
         await stopped(client)

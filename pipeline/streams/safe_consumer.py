@@ -7,6 +7,7 @@ a partition out of the fetch for a whole second when a buffer is full.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -14,6 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 
 from pipeline.events.records import Records
 from pipeline.streams import columnar
+from pipeline.streams.membership import begin, lost
 from pipeline.streams.patience import persist
 
 _faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
@@ -34,15 +36,16 @@ def transport(app: Any, topics: Collection[str], stopped: Callable[[], bool]) ->
         async def on_start(self) -> None:
             # stock Faust crashes when the broker went away since we looked
             await persist(self._connect, "the broker", stopped=stopped)
+            self.time_started = time.monotonic()
             # nothing is subscribed yet, so nothing has been fetched
             columnar.install(self._consumer, topics)
 
         async def _connect(self) -> None:
+            self._consumer = self._create_consumer(loop=self.thread_loop)
             try:
-                await super().on_start()
+                await begin(self._consumer)
             except BaseException:
-                if self._consumer is not None:
-                    await self._consumer.stop()  # the next attempt makes a new one
+                await self._consumer.stop()  # the next attempt makes a new one
                 raise
 
     class Consumer(SafeConsumer):
@@ -60,6 +63,11 @@ class SafeConsumer(driver.Consumer):
     """Commits the highest acknowledged offset below the first offset of any batch in flight."""
 
     logger = _faust_log
+
+    @property
+    def lost(self) -> bool:
+        """See `membership.lost`."""
+        return lost(self._thread._consumer)
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """No gap accounting: a batch is one pseudo-record, and its own records would look like a gap."""

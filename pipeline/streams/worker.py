@@ -195,6 +195,9 @@ class Worker:
         while not self.stop.is_set():
             if app.crashed:
                 raise faust_app.Crashed from app.crash_reason
+            if app.consumer.lost:
+                msg = "the consumer has fallen out of its group for good"
+                raise faust_app.Crashed(msg)
             self.metrics.worker_ready(ready=self.ready)
             for tally in self.tallies.values():
                 with suppress(Unknown):

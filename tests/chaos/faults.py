@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
-from tests.chaos.stage import SESSION, Member, Stage, Worker
+from tests.chaos.stage import SESSION, KeptStore, Member, Stage, Worker
 
 Say = Callable[[str], None]
 Fault = Callable[[Stage, Worker, random.Random, Say], Awaitable[None]]
@@ -59,8 +60,10 @@ async def kill_store(stage: Stage, _: Worker, rng: random.Random, say: Say) -> N
 
 async def store_gone(stage: Stage, _: Worker, rng: random.Random, say: Say) -> None:
     """The store is away for longer."""
+    stage.counts["outages of the store"] += not isinstance(
+        stage.store, KeptStore
+    )  # which is back before that
     await _killed(stage, stage.store, rng.uniform(10, 20), say)
-    stage.counts["outages of the store"] += 1
 
 
 async def _killed(stage: Stage, member: Member, away: float, say: Say) -> None:
@@ -166,10 +169,11 @@ class Schedule:
         self._often = often or OFTEN
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, more: Callable[[], bool]) -> None:
-        """Deal decks for as long as `more` says so; all faults have healed when this returns."""
+    async def run(self, until: float) -> None:
+        """Deal a deck, and more until that moment of the monotonic clock; all faults have healed when this returns."""
         try:
-            while more():
+            await self._deck()
+            while time.monotonic() < until:
                 await self._deck()
             await asyncio.gather(*self._tasks)
         finally:

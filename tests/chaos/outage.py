@@ -25,7 +25,7 @@ from rich.console import Console
 from pipeline.embedded import apache
 from pipeline.stores.client import connect
 from tests.chaos.faults import Say
-from tests.chaos.stage import WORKER, Stage, Worker
+from tests.chaos.stage import Stage, Worker
 from tests.chaos.truth import Compared, compare_tables, recount
 from tests.support.traffic import Touchpoints, Traffic, produce
 
@@ -69,7 +69,7 @@ async def outage(
     jars: Path, folder: Path, seconds: float, seed: int, say: Say, rate: float = 1500.0
 ) -> Outage:
     """One worker under load, `seconds` without a store, and then everything stored."""
-    stage, seen = Stage(jars, folder, 1, WORKER, kafka={"session_timeout": "10s"}), Outage()
+    stage, seen = Stage(jars, folder, 1, kafka={"session_timeout": "10s"}), Outage()
     (worker,) = stage.workers
     async with stage.up():
         worker.start()

@@ -14,10 +14,20 @@ from subprocess import run
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.embedded.store import open_store
+from pipeline.errors import FeedbackError
 from pipeline.stores.client import connect
 from tests.chaos.faults import OFTEN, Fault, Say, Schedule
-from tests.chaos.stage import WORKER, Member, Stage
-from tests.chaos.truth import Compared, Truth, compare_metrics, compare_tables, compare_topics, recount
+from tests.chaos.stage import WORKER, Member, Stage, Worker
+from tests.chaos.truth import (
+    Compared,
+    Truth,
+    compare_metrics,
+    compare_tables,
+    compare_topics,
+    compared,
+    recount,
+)
 from tests.support.recount import Recount
 from tests.support.traffic import Source, Touchpoints, Traffic, produce
 
@@ -57,6 +67,11 @@ class Plan:
     def horizon(self) -> float:
         """Seconds."""
         return 2 * MINUTE if self.forgetful else 7 * 24 * 60 * MINUTE
+
+    @property
+    def kept(self) -> bool:
+        """In every third round the workers look after the store, as they do by default."""
+        return self.seed % 3 == 2
 
     @property
     def spread(self) -> int:
@@ -120,7 +135,8 @@ class Report:
 
 async def play(plan: Plan, jars: Path, folder: Path, say: Say) -> Report:
     """Run a round; its logs stay in the folder."""
-    stage = Stage(jars, folder, plan.workers, plan.program, horizon=f"{plan.horizon:g}s")
+    horizon = f"{plan.horizon:g}s"
+    stage = Stage(jars, folder, plan.workers, plan.program, kept=plan.kept, horizon=horizon)
     report = Report(stage.counts, failures=stage.failures)
     async with stage.up():
         for worker in stage.workers:
@@ -137,7 +153,7 @@ async def play(plan: Plan, jars: Path, folder: Path, say: Say) -> Report:
 
 async def _attacked(stage: Stage, plan: Plan, say: Say) -> int:
     """Traffic and faults; how much was sent."""
-    over, until = asyncio.Event(), time.monotonic() + plan.seconds
+    over = asyncio.Event()
     flows: list[tuple[str, Source, float]] = [
         (stage.topics.responses, Traffic(plan.seed, plan.spread), plan.responses),
         (stage.topics.touchpoints, Touchpoints(plan.seed, plan.spread), plan.touchpoints),
@@ -147,15 +163,8 @@ async def _attacked(stage: Stage, plan: Plan, say: Say) -> int:
         asyncio.create_task(produce(bootstrap, topic, source, 1 << 40, rate, until=over))
         for topic, source, rate in flows
     ]
-    begun = True
-
-    def more() -> bool:
-        nonlocal begun
-        first, begun = begun, False
-        return first or time.monotonic() < until
-
     try:
-        await Schedule(stage, plan.seed, say, plan.often).run(more)
+        await Schedule(stage, plan.seed, say, plan.often).run(time.monotonic() + plan.seconds)
     finally:
         over.set()
     return sum(await asyncio.gather(*sending))
@@ -166,7 +175,7 @@ async def _judge(stage: Stage, plan: Plan, truth: Truth, report: Report, say: Sa
     report.outcomes = _total(truth.responses) + _total(truth.touchpoints)
     for worker in stage.workers:
         stage.revive(worker)
-    report.compared.append(Compared("records read", report.sent, *_off(report.sent, report.outcomes.total())))
+    report.compared.append(compared("records read", {"": report.sent}, {"": report.outcomes.total()}))
     report.compared += await _settled_metrics(stage, truth, plan.patience, say)
     for worker in stage.workers:
         if await worker.end() is None:
@@ -178,24 +187,32 @@ async def _judge(stage: Stage, plan: Plan, truth: Truth, report: Report, say: Sa
     if code != 0:
         stage.failures.append(f"the drain ended with {code}, see {last.log}")
     say("compare")
-    report.compared += await compare_topics(bootstrap, stage.topics, truth)
-    with connect(stage.settings, write=False) as client:
-        report.compared += await asyncio.to_thread(compare_tables, client, stage.topics, truth)
-    say("verify")
+    with open_store(stage.settings):
+        report.compared += await compare_topics(bootstrap, stage.topics, truth)
+        with connect(stage.settings, write=False) as client:
+            report.compared += await asyncio.to_thread(compare_tables, client, stage.topics, truth)
+        say("verify")
+        await _verify(stage, last)
+
+
+async def _verify(stage: Stage, worker: Worker) -> None:
     command = [sys.executable, "-m", "pipeline", "verify"]
-    told = await asyncio.to_thread(
-        run, command, env=last.environment, capture_output=True, text=True, check=False
+    done = await asyncio.to_thread(
+        run, command, env=worker.environment, capture_output=True, text=True, check=False
     )
-    if told.returncode:
-        stage.failures.append(
-            f"`feedback verify` ended with {told.returncode}: {(told.stdout + told.stderr)[-1500:]}"
-        )
+    if done.returncode:
+        said = (done.stdout + done.stderr)[-1500:]
+        stage.failures.append(f"`feedback verify` ended with {done.returncode}: {said}")
 
 
 async def _settled_metrics(stage: Stage, truth: Truth, patience: float, say: Say) -> list[Compared]:
     """What Prometheus would see, once it stands where it should, or when we have lost patience."""
     for worker in stage.workers:
-        await worker.ready()
+        try:
+            await worker.ready()
+        except FeedbackError as error:
+            stage.failures.append(f"{worker.name} never became ready: {error}")
+            return []
     urls, until = [worker.url("metrics") for worker in stage.workers], time.monotonic() + patience
     while True:
         found = await asyncio.to_thread(compare_metrics, urls, truth)
@@ -218,7 +235,3 @@ def _total(one: Recount) -> Counter[str]:
     for (_, _, outcome), n in one.outcomes.items():
         found[outcome] += n
     return found
-
-
-def _off(expected: int, found: int) -> tuple[int, int]:
-    return max(0, expected - found), max(0, found - expected)

@@ -18,7 +18,8 @@ from typing import Any
 from pipeline.config import Settings
 from pipeline.embedded.apache import ApacheKafka
 from pipeline.embedded.process import Child, free_port
-from pipeline.embedded.store import EmbeddedStore
+from pipeline.embedded.store import EmbeddedStore, open_store
+from pipeline.embedded.store import answers as store_answers
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
 from tests.chaos.proxy import Proxy
@@ -60,8 +61,8 @@ class Member:
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
-        assert self.child is not None, _NEVER_STARTED
-        self.child.kill()
+        if self.child is not None:
+            self.child.kill()
 
     def send(self, number: int) -> None:
         """A signal to the process alone."""
@@ -108,13 +109,64 @@ class Store(Member):
         self.embedded = EmbeddedStore(folder, port=free_port(), token=self.token)
 
     @property
-    def dsn(self) -> str:
-        """For `store.dsn`: as a server's, so that no worker starts one."""
-        return f"http://writer:{self.token}@127.0.0.1:{self.embedded.port}/feedback"
+    def table(self) -> dict[str, str]:
+        """Of the configuration: it looks like a server's, so that no worker starts one."""
+        return {"dsn": f"http://writer:{self.token}@127.0.0.1:{self.embedded.port}/feedback"}
 
     def start(self) -> None:
         """Again in the same folder, if it was there before."""
         self.child = self.embedded.start()
+
+
+class KeptStore(Member):
+    """The embedded store as the child of whichever worker found none, as it is by default."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("store")
+        self._folder = folder
+        self._port = free_port()
+
+    @property
+    def table(self) -> dict[str, str]:
+        """Of the configuration."""
+        return {"dsn": f"chdb://{self._folder}", "http": f"127.0.0.1:{self._port}"}
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that holds the folder; None between two."""
+        with suppress(OSError, ValueError):
+            pid = int((self._folder / "lock").read_text())
+            if str(self._folder) in Path(f"/proc/{pid}/cmdline").read_text():
+                return pid
+        return None
+
+    @property
+    def running(self) -> bool:
+        """There is one; it may be frozen."""
+        return self.pid is not None
+
+    def start(self) -> None:
+        """That is for the workers to do."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send(signal.SIGKILL)
+
+    def send(self, number: int) -> None:
+        """A signal to the process that there is now."""
+        pid = self.pid
+        with suppress(ProcessLookupError):
+            if pid is not None:
+                os.kill(pid, number)
+
+    async def ready(self, seconds: float = 120.0) -> None:
+        """Wait until a worker has started one."""
+        for _ in range(round(seconds * 5)):
+            if await asyncio.to_thread(store_answers, "127.0.0.1", self._port):
+                return
+            await asyncio.sleep(0.2)
+        msg = "no worker has started the store"
+        raise AssertionError(msg)
 
 
 class Worker(Member):
@@ -163,16 +215,33 @@ class Stage:
     Attributes:
         counts: what was done to it, by name.
         failures: what a process did that it must never do.
+
+    Args:
+        jars: of Apache Kafka.
+        folder: of everything that is written.
+        workers: how many.
+        program: what python runs as a worker.
+        kept: the workers look after the store; otherwise it is one of its own.
+        more: tables of the configuration.
     """
 
-    def __init__(self, jars: Path, folder: Path, workers: int, program: Sequence[str], **more: Any) -> None:
+    def __init__(
+        self,
+        jars: Path,
+        folder: Path,
+        workers: int,
+        program: Sequence[str] = WORKER,
+        *,
+        kept: bool = False,
+        **more: Any,
+    ) -> None:
         ways = [(free_port(), free_port()) for _ in range(workers)]
         self.folder = folder
         self.broker = Broker(jars, folder / "broker", dict(ways))
-        self.store = Store(folder / "store")
+        self.store = (KeptStore if kept else Store)(folder / "store")
         own = {
             "kafka": {"bootstrap": self.broker.kafka.bootstrap, "session_timeout": f"{SESSION}s"},
-            "store": {"dsn": self.store.dsn},
+            "store": self.store.table,
             "worker": {"data_dir": str(folder / "data"), "snapshot_mb": 0.2},  # snapshots between two kills
         }
         tables = merged(own, more)
@@ -187,12 +256,14 @@ class Stage:
     async def up(self) -> AsyncIterator[None]:
         """Broker, store, topics, tables and proxies are there; workers are not started. All ends with the block."""
         try:
-            for member in (self.broker, self.store):
-                member.start()
-            for member in (self.broker, self.store):
-                await member.ready()
+            self.broker.start()
+            self.store.start()
+            with open_store(self.settings):
+                if isinstance(self.store, Store):
+                    await self.store.ready()
+                await asyncio.to_thread(set_up, self.settings)
+            await self.broker.ready()
             await ensure(self.settings)
-            await asyncio.to_thread(set_up, self.settings)
             for worker in self.workers:
                 await worker.proxy.start()
             yield
@@ -200,8 +271,9 @@ class Stage:
             for worker in self.workers:
                 await worker.end(5.0)
                 await worker.proxy.stop()
-            await self.store.end()
-            await self.broker.end(10.0)
+            for member in (self.store, self.broker):
+                if member.running:
+                    await member.end(10.0)
             self.broker.kafka.stop()
 
     def revive(self, worker: Worker) -> None:
@@ -215,6 +287,7 @@ class Stage:
         """Has it ended without having been asked to?"""
         if worker.child is not None and worker.code not in (None, 0, -signal.SIGKILL, -signal.SIGTERM):
             self.failures.append(f"{worker.name} ended by itself with {worker.code}, see {worker.log}")
+            worker.child = None
 
 
 def answers(url: str) -> bool:

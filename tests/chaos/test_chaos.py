@@ -54,7 +54,7 @@ async def test_without_the_fold_rule_records_count_twice(jars, tmp_path, seed):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_store_that_is_gone_delays_storing_and_nothing_else(jars, tmp_path, seed):
-    seen = await outage(jars, tmp_path, 20.0, seed, print)
+    seen = await outage(jars, tmp_path, 10.0, seed, print)
     print(seen)
     before, most, _ = seen.memory
     assert seen.up == [1.0, 0.0]
