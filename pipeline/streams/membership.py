@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiokafka.errors import NodeNotReadyError
@@ -25,5 +26,5 @@ async def begin(client: Any) -> None:
 
 def lost(consumer: Any) -> bool:
     """Whether a bug has ended its talk with the group: it looks alive, and will never be given a partition again."""
-    task = consumer._coordinator._coordination_task
-    return bool(task.done())
+    task: asyncio.Task[None] = consumer._coordinator._coordination_task
+    return task.done() and not task.cancelled() and task.exception() is not None
