@@ -69,6 +69,12 @@ def _print(result: Result) -> None:
         console.print(f"not covered: {', '.join(checked['not_covered'])}")
     if checked["still_moving"]:
         console.print(f"{checked['still_moving']} values moved all the time: run it again to judge these")
+    since = checked["rebuilt"]
+    if since and (since["twice"] or since["waiting"]):
+        console.print(
+            f"since the last rebuild {since['waiting']:,} more records wait for the next one, and {since['twice']:,} "
+            "count twice until then: run feedback rebuild"
+        )
     out.print(f"[bold]{result.differences:,} differences[/]")
 
 

@@ -15,6 +15,7 @@ from pipeline.verify import told
 from pipeline.verify.clocks import CLOCKS, RESOLUTION
 from pipeline.verify.ledger import CELL
 from pipeline.verify.raw import KINDS, Kind, RawTable
+from pipeline.verify.rebuilt import newest_run, rebuilt
 from pipeline.verify.recount import SUMS, Recount
 from pipeline.verify.result import MOST_DETAILS, Result, detail
 from pipeline.verify.stages import Pace, await_archive, roll_is_behind
@@ -59,7 +60,10 @@ class Verification:
             for kind in KINDS
         }
         self._metrics = {*metrics.values(), "touchpoints", RESOLUTION}
-        self._begins = told.restart(client).begins
+        self._prefix = prefix
+        restart = told.restart(client)
+        self._begins, self._kept_before = restart.begins, restart.kept_before
+        self._rebuilt: dict[str, int] | None = None  # None: there was no rebuild
         self._dead: dict[Place, Counter[int]] = {}
         self._cells = self._looks = 0
         self._partitions: list[dict[str, Any]] = []
@@ -91,9 +95,24 @@ class Verification:
             if late and (behind := suspects.waits_for_the_roll(at)):
                 raise roll_is_behind(behind[0])
             if late or len(differences) == len(suspects.found):
-                return self._result(differences, len(suspects.found))
+                return self._result({**differences, **self._after_rebuild(bar)}, len(suspects.found))
             bar.say(f"looking again at {len(suspects.found)}")
             time.sleep(self._pace.pause)
+
+    def _after_rebuild(self, bar: Bar) -> dict[Key, Suspect]:
+        """What live and rebuild cells together do not tell as they must, in two looks alike."""
+        if (run := newest_run(self._client)) is None:
+            return {}
+        bar.say("looking at what was rebuilt")
+        begins = max((one.begins or 0 for one in self._recounts.values()), default=0)
+        begins = max(begins, self._kept_before)
+        found = rebuilt(self._client, self._prefix, run, begins)
+        if found.wrong:
+            time.sleep(self._pace.still)
+            again = rebuilt(self._client, self._prefix, run, begins)
+            found = again._replace(wrong=dict(found.wrong.items() & again.wrong.items()))
+        self._rebuilt = {"waiting": found.waiting, "twice": found.twice}
+        return {key: Suspect(*sides, 0.0, {}) for key, sides in found.wrong.items()}
 
     def _recounted(self, bar: Bar) -> Outcomes:
         """Recount up to where the tally is, once the archive is there, too."""
@@ -186,7 +205,7 @@ class Verification:
 
     def _result(self, still: Mapping[Key, Suspect], found: int) -> Result:
         leaves = told.leaves_told(self._client)
-        if any(key[0] == "cell" and key[1] not in leaves for key in still):
+        if any(key[0] != "outcome" and key[1] not in leaves for key in still):
             leaves |= {
                 leaf: names for table in self._tables.values() for leaf, names in table.leaves().items()
             }
@@ -199,7 +218,8 @@ class Verification:
             "dead_letters": sum(days.total() for days in self._dead.values()),
             "cells": self._cells,
             "looks": self._looks,
-            "still_moving": found - len(still),
+            "still_moving": found - sum(key[0] != "rebuilt" for key in still),
+            "rebuilt": self._rebuilt,
             "from": datetime.fromtimestamp(max(begins) * 60, UTC).isoformat() if begins else None,
             "not_covered": [f"{metric}/{instrument}" for metric, instrument in uncovered],
             "partitions": self._partitions,

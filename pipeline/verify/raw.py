@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 ASIDE = 1000  # a source topic that `feedback reset` put aside has this and more added to its partitions
 _SEGMENT = "if(ifNull(segment, '') = '', 'none', assumeNotNull(segment))"
 # A leaf travels as a hash of its names, so that columns are numbers. `cells` is hashed alike, see told.py.
-_LEAF = {
+LEAF = {
     "responses": f"sipHash64(concat(transform(instrument, {{names:Array(String)}}, {{metrics:Array(String)}}, ''), "
     f"char(0), instrument, char(0), touchpoint, char(0), channel, char(0), {_SEGMENT}))",
     "touchpoints": "sipHash64(concat('touchpoints', char(0), action, char(0), touchpoint, char(0), channel, char(0), "
@@ -81,7 +81,7 @@ class RawTable:
         sql = f"""
             SELECT kafka_offset AS offset, toUnixTimestamp64Milli(occurred_at) AS at,
                 intDiv(toUnixTimestamp64Milli(kafka_time), {DAY_MS}) AS day, sipHash64({_ID[kind]}) AS id,
-                {_VERSION[kind]} AS version, {_LEAF[kind]} AS leaf, {_BIN[kind]} AS bin
+                {_VERSION[kind]} AS version, {LEAF[kind]} AS leaf, {_BIN[kind]} AS bin
             FROM {kind} FINAL WHERE {_WHERE} ORDER BY kafka_offset
         """  # noqa: S608 - names of our own, no values
         span = {"partition": partition, "after": after, "to": to}
@@ -97,7 +97,7 @@ class RawTable:
         )
         rows = frame(
             self._client,
-            f"SELECT DISTINCT {_LEAF[self.kind]}, {metric}, {instrument}, touchpoint, channel, {_SEGMENT} "  # noqa: S608 - ours
+            f"SELECT DISTINCT {LEAF[self.kind]}, {metric}, {instrument}, touchpoint, channel, {_SEGMENT} "  # noqa: S608 - ours
             f"FROM {self.kind}",
             **(self._metrics if self.kind == "responses" else {}),
         )

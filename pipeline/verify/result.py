@@ -39,9 +39,12 @@ def detail(key: Key, one: Suspect, leaves: Mapping[int, Names]) -> dict[str, Any
             "recounted": one.recounted,
             "stored": one.stored,
         }
-    _, leaf, minute, bin_ = key
+    kind, leaf, minute, bin_ = key
     names = leaves.get(leaf, Names("", "", "", "", ""))._asdict()
     bucket = datetime.fromtimestamp(minute * 60, UTC).isoformat()
+    if kind == "rebuilt":
+        place = {**names, "bucket": bucket, "bin": bin_}
+        return {"kind": "live and rebuilt cell", **place, "recounted": one.recounted, "stored": one.stored}
     sides = {
         side: dict(zip(("n", "total"), getattr(one, side), strict=True)) for side in ("recounted", "stored")
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -139,28 +139,29 @@ def dead_letters(client: Client, place: Place, begin: int, to: int) -> Counter[i
     return Counter(dict(rows.iter_rows()))
 
 
-def cells(client: Client, first: int, last: int) -> pl.DataFrame:
-    """Live cells of the minutes `first` to `last`, parts added up: leaf, minute, bin, n, total in thousandths."""
+def cells(client: Client, first: int, last: int, origins: Sequence[str] = ("live",)) -> pl.DataFrame:
+    """Cells of the minutes `first` to `last`, parts added up: leaf, minute, bin, n, total in thousandths."""
     return frame(
         client,
         f"""
         SELECT {_LEAF} AS leaf, intDiv(toInt64(toUnixTimestamp(bucket)), 60) AS minute, toInt64(cells.bin) AS bin,
             sum(cells.n) AS n, toInt64(round(sum(cells.total) * 1000)) AS total
         FROM cells FINAL
-        WHERE origin = 'live'
+        WHERE origin IN {{origins:Array(String)}}
             AND bucket >= toDateTime({{first:Int64}} * 60) AND bucket <= toDateTime({{last:Int64}} * 60)
         GROUP BY leaf, minute, bin HAVING n != 0 OR total != 0
         """,  # noqa: S608 - names of our own, no values
         monthly=True,
+        origins=list(origins),
         first=max(0, first),
         last=min((1 << 32) // 60 - 1, last),
     )
 
 
 def leaves_told(client: Client) -> dict[int, Names]:
-    """Every leaf of the live cells by its hash."""
+    """Every leaf of the cells by its hash."""
     columns = ", ".join(Names._fields)
-    rows = frame(client, f"SELECT DISTINCT {_LEAF} AS leaf, {columns} FROM cells WHERE origin = 'live'")  # noqa: S608 - ours
+    rows = frame(client, f"SELECT DISTINCT {_LEAF} AS leaf, {columns} FROM cells")  # noqa: S608 - ours
     return {leaf: Names(*names) for leaf, *names in rows.iter_rows()}
 
 

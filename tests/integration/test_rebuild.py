@@ -17,6 +17,8 @@ from pipeline.rebuild.run import EVERYTHING, rebuild
 from pipeline.rebuild.stored import Span
 from pipeline.stores.client import connect
 from pipeline.stores.sink import Sink
+from pipeline.verify.rebuilt import newest_run
+from pipeline.verify.rebuilt import rebuilt as checked
 from pipeline.verify.stages import Pace
 from tests.support.stores import set_up
 
@@ -322,3 +324,37 @@ def test_the_roll_must_have_published_what_it_is_owed(there):
     assert seen(client) == {}
     client.command(f"INSERT INTO progress SELECT 'roll/0', '{topic}', 0, 9, now64(3)")
     assert rebuilt(configured, client).checked["changed"] > 0
+
+
+def test_verify_judges_what_was_rebuilt_and_tells_what_counts_twice(there):
+    configured, client = there
+    prefix, now = configured.kafka.prefix, 1_790_000_000_000
+    answers, events = responses(random.Random(4), 200, now), touchpoints(random.Random(4), 100, now)
+    store_rows(client, prefix, answers, events)
+    assert newest_run(client) is None
+    rebuilt(configured, client)
+    run = newest_run(client)
+    assert checked(client, prefix, run, 0) == ({}, 0, 0)
+    revised = next(row for row in newest(answers, "response_id") if not row["retracted"])
+    again = {
+        **revised,
+        "revision": 9,
+        "score": 6 - revised["score"],
+        "kafka_offset": 500,
+        "kafka_partition": 0,
+    }
+    again["occurred_at"] += 20 * MINUTE
+    store_rows(client, prefix, [again], [])
+    live(client, recount([again], []))
+    assert checked(client, prefix, run, 0) == ({}, 0, 1)
+    late = {**again, "response_id": "late", "kafka_offset": 501}
+    store_rows(client, prefix, [late], [])
+    assert checked(client, prefix, run, 0) == ({}, 1, 1)
+    client.command(
+        "INSERT INTO cells SELECT * REPLACE(n + 1 AS n, version + 1 AS version) FROM cells FINAL "
+        "WHERE metric = 'touchpoints' ORDER BY bucket, instrument, segment, touchpoint LIMIT 1"
+    )
+    wrong, waiting, twice = checked(client, prefix, run, 0)
+    assert (len(wrong), waiting, twice) == (1, 1, 1)
+    assert rebuilt(configured, client).checked["changed"] > 0
+    assert checked(client, prefix, newest_run(client), 0) == ({}, 0, 0)

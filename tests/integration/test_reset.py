@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import asynccontextmanager, nullcontext
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 
 from pipeline.rebuild.run import EVERYTHING, rebuild
@@ -138,6 +138,7 @@ async def test_deleted_ids_journals_and_deltas_are_cured(there, seed):
         await refused(environment, sentence)
     await delete_records(address, topics.deltas)
     await refused(environment, "holds the offsets", "--only", "roll")
+    await _refused_while_somebody_works(configured, environment)
     wanted = await full_recount_of_responses(address, topics.responses)
     await delete_records(address, topics.responses, 250)  # half of them are held by the raw tables alone
     done = await feedback(environment, "reset", "--yes")
@@ -146,6 +147,20 @@ async def test_deleted_ids_journals_and_deltas_are_cured(there, seed):
     assert await asyncio.to_thread(mended, configured) > 0
     assert await asyncio.to_thread(surveys, configured) == wanted
     assert await asyncio.to_thread(mended, configured) == 0
+
+
+async def _refused_while_somebody_works(configured, environment):
+    prefix, address = configured.kafka.prefix, configured.kafka.bootstrap
+    member = AIOKafkaConsumer(
+        Topics(prefix).cells, bootstrap_servers=address, group_id=f"{prefix}.archive", client_id="somebody"
+    )
+    await member.start()
+    try:
+        done = await feedback(environment, "reset", "--yes")
+    finally:
+        await member.stop()
+    assert done.returncode == 1
+    assert "workers are running (somebody" in done.stderr
 
 
 @pytest.mark.slow
