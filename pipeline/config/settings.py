@@ -237,7 +237,8 @@ class Settings(BaseSettings):
     """How long an id is remembered and how late an event may come; costs about 35 bytes an id."""
     horizons: Horizons = Horizons()
     retention: Duration = 35 * 86_400.0
-    """How long the worker keeps counts for its windows."""
+    """How long the worker keeps counts for its windows. Made longer, it fills up as time goes on: what is forgotten
+    does not come back, and a window that reaches further back shows less until then."""
     windows: Annotated[tuple[WindowValue, ...], Comma] = DEFAULT
     """Windows of the rolling scores."""
     instruments: Mapping[str, InstrumentTable] = {}

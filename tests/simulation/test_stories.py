@@ -11,16 +11,20 @@ import numpy as np
 import pytest
 
 from pipeline.journal import snapshot as journal_snapshot
+from pipeline.journal.deltas import CellChanges, Delta, pack_delta
+from pipeline.journal.deltas_partition import DeltasPartition
 from pipeline.journal.effect import Effect, pack_effect
 from pipeline.journal.index import Ids
 from pipeline.journal.journal import Journal, JournalBroken
 from pipeline.journal.log import OutOfRange
+from pipeline.journal.roll_snapshot import RollSnapshots
 from pipeline.journal.segments import seal
 from pipeline.journal.snapshot import chunks_of
 from pipeline.journal.state import State
 from tests.simulation.checks import at_once
 from tests.simulation.controls import CONTROLS
 from tests.simulation.disk import Connection, Disk
+from tests.simulation.world import NoBoard
 
 FOR_EVER = 1 << 40
 
@@ -192,7 +196,69 @@ def its_second_half_comes_late() -> None:
     assert (world.owner().state.index.get(a, a).until == 0).all()
 
 
+class Deltas:
+    """A deltas partition and the snapshots beside it."""
+
+    def __init__(self) -> None:
+        self.deltas, self.roll = Disk(), Disk()
+        self._owners = 0
+
+    def more(self, count: int) -> None:
+        """So many deltas that change nothing."""
+        none = CellChanges((), *(np.zeros(0, kind) for kind in ("u4", "i4", "i4", "i8", "i8")))
+        for _ in range(count):
+            number = len(self.deltas.values) + 1
+            self.deltas.append(pack_delta(Delta("responses", 0, number, 0, none)))
+
+    def owner(self) -> DeltasPartition[Any]:
+        """One more of them, recovered."""
+        self._owners += 1
+
+        async def send(*_: Any) -> None:
+            raise NotImplementedError
+
+        owner = DeltasPartition(
+            "deltas/0",
+            deltas=Connection(Calm(), self.deltas),
+            snapshots=RollSnapshots(Connection(Calm(), self.roll), f"owner {self._owners}"),
+            new_board=NoBoard,
+            send=send,
+            stranger=send,  # type: ignore[arg-type]  # not called
+        )
+        at_once(owner.recover())
+        return owner
+
+
+def a_zombies_snapshot_of_the_roll_comes_last() -> None:
+    """What it is folded up to is cut off already."""
+    world = Deltas()
+    world.more(2)
+    zombie = world.owner()
+    world.more(3)
+    owner = world.owner()
+    at_once(owner.snapshot())  # type: ignore[arg-type]  # its result is not asked for
+    at_once(zombie.snapshot())  # type: ignore[arg-type]  # the same
+    world.more(1)
+    assert world.deltas.start == 5
+    assert world.owner().position == 6
+
+
+def a_killed_broker_brings_old_snapshots_of_the_roll_back() -> None:
+    """And not the deltas behind them."""
+    world = Deltas()
+    owner = world.owner()
+    for _ in range(3):
+        world.more(2)
+        at_once(owner.recover())
+        at_once(owner.snapshot())  # type: ignore[arg-type]  # its result is not asked for
+    assert world.roll.start == 2
+    world.roll.start = 0
+    assert world.owner().position == 6
+
+
 STORIES = {
+    a_zombies_snapshot_of_the_roll_comes_last: "roll: the last snapshot counts",
+    a_killed_broker_brings_old_snapshots_of_the_roll_back: "roll: the lowest snapshot counts",
     its_writer_gives_it_up_but_it_is_complete: "snapshot: one that was given up is none",
     its_second_half_comes_late: "snapshot: half a one is forgotten",
     a_zombies_snapshot_comes_first: "snapshot: only the first counts",
