@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.cli.common import ConfigOption, console, load_settings
 from pipeline.config import Settings
 
 BYTES_AN_ID = 35
+_LOGIN = re.compile(r"//[^/@]*@")  # in an address
 _BUSY_SHARE = 0.5  # of the machine's memory; the rest is for the windows, the store and the system
 
 
@@ -37,7 +39,7 @@ def changed(values: dict[str, Any], defaults: dict[str, Any], prefix: str = "") 
         if isinstance(value, dict) and (isinstance(default, dict) or default is None):
             yield from changed(value, default or {}, f"{prefix}{key}.")
         elif value != default:
-            yield f"{prefix}{key} = {value}"
+            yield f"{prefix}{key} = {_LOGIN.sub('//***@', str(value))}"
 
 
 def memory_of_ids(settings: Settings) -> float:

@@ -12,7 +12,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import FeedbackError
 
 Path = tuple[str, ...]
-_SECRET = ("token", "tokens", "password", "dsn")
+_SECRET = ("token", "tokens", "password", "dsn", "registry_url")
 
 
 class ConfigError(FeedbackError):

@@ -110,9 +110,6 @@ def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
     """Values that are fine each and wrong together: the keys concerned, and what is wrong."""
     yield from _wrong_windows(settings)
     yield from _wrong_security(settings)
-    if settings.registry_url:
-        fault = "registry_url: this version takes schema ids from schemas/registry.json only; leave it empty"
-        yield ("registry_url",), fault
     if settings.instruments:
         yield from (((fault.partition(":")[0],), fault) for fault in settings.judge_instruments()[1])
     for name, sla in settings.sla.items():

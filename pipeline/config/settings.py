@@ -232,7 +232,7 @@ class Settings(BaseSettings):
     raw_retention: Duration = 400 * 86_400.0
     """How long ClickHouse keeps raw records, by the time they arrived."""
     registry_url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    """A Confluent-compatible schema registry; empty means schemas/registry.json."""
+    """A Confluent-compatible schema registry, "https://user:password@host"; empty means schemas/registry.json."""
     horizon: Duration = 7 * 86_400.0
     """How long an id is remembered and how late an event may come; costs about 35 bytes an id."""
     horizons: Horizons = Horizons()

@@ -20,11 +20,15 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from pipeline.config import Settings
 from pipeline.events.records import Records
+from pipeline.events.schemas import Unseen, by_ids
+from pipeline.journal.partition import learn_nothing
 from pipeline.measures.instruments import bounds
 from pipeline.streams import columnar
 from pipeline.streams.connection import client_options
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
 from pipeline.streams.membership import begin, lost
+from pipeline.streams.patience import Stopped, until
+from pipeline.streams.registry import Registry
 from pipeline.streams.rows import (
     PROGRESS,
     Rows,
@@ -93,6 +97,7 @@ class Archive:
         *,
         pace: Pace | None = None,
         on_away: Callable[[], None] | None = None,
+        registry: Registry | None = None,
     ) -> None:
         """An archive that stands still until `run`.
 
@@ -101,10 +106,12 @@ class Archive:
             metrics: is told what happens.
             pace: how much at once.
             on_away: called on the event loop after each attempt to reach the store that failed.
+            registry: the one that the tally asks, so that both judge alike.
         """
         topics = Topics(settings.kafka.prefix)
         self._sources = {one.topic: one for one in sources(topics, bounds(settings.catalogue()))}
         self._settings = settings
+        self._lookup, self._learn = (registry.lookup, registry.learn) if registry else (by_ids, learn_nothing)
         self._delivery = Delivery(settings, metrics, on_away)
         self._pace = pace or Pace()
         self._stored: dict[TopicPartition, int] = {}
@@ -201,14 +208,8 @@ class Archive:
 
     async def _unless_stopped(self, fetching: Coroutine[Any, Any, Fetched]) -> Fetched:
         """What is fetched; nothing once we stop. Within a rebalance a fetch waits for its end, however late."""
-        fetch, stopped = asyncio.create_task(fetching), asyncio.create_task(self._stop.wait())
-        await asyncio.wait({fetch, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if fetch.done():
-            return fetch.result()
-        fetch.cancel()
-        with suppress(asyncio.CancelledError, KafkaError):
-            return await fetch
+        with suppress(Stopped):
+            return await until(self._stop, fetching)
         return {}
 
     async def _store(self, consumer: Any) -> None:
@@ -218,8 +219,10 @@ class Archive:
             positions = await _positions(consumer)
             self._pending = _Pending()
             if pending.rows:
-                tables = await asyncio.to_thread(self._tables, pending)
-                if not await self._delivery.write(tables, self._stop, lambda: generation == self._generation):
+                tables = await self._decoded(pending)
+                if tables is None or not await self._delivery.write(
+                    tables, self._stop, lambda: generation == self._generation
+                ):
                     return
             if generation != self._generation:
                 return  # the partitions are somebody else's now, who reads these records again
@@ -227,12 +230,23 @@ class Archive:
                 await _commit(consumer, {tp: positions[tp] for tp in pending.records if tp in positions})
             self._stored = positions
 
+    async def _decoded(self, pending: _Pending) -> dict[str, pl.DataFrame] | None:
+        """The rows, once the schemas of all records are known; None if we are to stop before that."""
+        while True:
+            try:
+                return await asyncio.to_thread(self._tables, pending)
+            except Unseen as unseen:
+                try:
+                    await until(self._stop, self._learn(unseen.ids))
+                except Stopped:
+                    return None
+
     def _tables(self, pending: _Pending) -> dict[str, pl.DataFrame]:
         """All rows that `pending` makes, by table; those that say how far we have come are last."""
         parts: list[Rows] = []
         for tp, records in pending.records.items():
             whole = Records.concat(records)
-            rows = rows_of(self._sources[tp.topic], tp.partition, whole)
+            rows = rows_of(self._sources[tp.topic], tp.partition, whole, self._lookup)
             parts += [rows, Rows(PROGRESS, progress_of(tp.topic, tp.partition, whole), 0)]
             skipped = rows.skipped
             if rows.table == "outcome_counts":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -17,6 +17,29 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 _LONGEST = 5.0
 TROUBLE = (Unknown, OutOfRange, Away, KafkaError, ConnectionError, TimeoutError)
+
+
+class Stopped(Exception):
+    """The worker stops; what was waited for did not come."""
+
+
+async def until(stop: asyncio.Event, call: Coroutine[Any, Any, T]) -> T:
+    """The result of `call`; once `stop` is set only if it is there already.
+
+    Raises:
+        Stopped: it was not.
+    """
+    task, stopped = asyncio.create_task(call), asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not task.done():
+        task.cancel()
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stop.is_set():
+            raise Stopped from None
+        raise
 
 
 async def persist(

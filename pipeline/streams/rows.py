@@ -10,7 +10,7 @@ import polars as pl
 from pipeline.events.batch import Batch, decode
 from pipeline.events.check import Bounds, check_responses, check_touchpoints
 from pipeline.events.records import Records
-from pipeline.events.schemas import RecordSchema, schema
+from pipeline.events.schemas import Lookup, RecordSchema, by_ids, schema
 from pipeline.streams.topics import Topics
 
 Check = Callable[[Batch, Records], Batch]
@@ -79,9 +79,19 @@ def sources(topics: Topics, bounds: Bounds) -> tuple[Source, ...]:
     )
 
 
-def rows_of(source: Source, partition: int, records: Records) -> Rows:
-    """The rows of `records`, which are of one partition of the source."""
-    batch = decode(records, source.schema)
+def rows_of(source: Source, partition: int, records: Records, lookup: Lookup = by_ids) -> Rows:
+    """The rows of `records`, which are of one partition of the source.
+
+    Args:
+        source: the topic.
+        partition: of the topic.
+        records: what was read.
+        lookup: the schemas of ids in what apps send; what we write ourselves has ids of our own.
+
+    Raises:
+        Unseen: `lookup` does not know yet.
+    """
+    batch = decode(records, source.schema, lookup=by_ids if source.check is None else lookup)
     if source.check is not None:
         batch = source.check(batch, records)
     frame = _positioned(batch, partition, records) if source.positioned else batch.frame

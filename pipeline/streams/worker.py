@@ -17,10 +17,11 @@ from aiokafka.errors import KafkaError
 
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
+from pipeline.events.schemas import by_ids
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.journal import Journal
 from pipeline.journal.log import Log, Unknown
-from pipeline.journal.partition import Decider, SourcePartition
+from pipeline.journal.partition import Decider, SourcePartition, learn_nothing
 from pipeline.stores.prometheus import Metrics
 from pipeline.streams import app as faust_app
 from pipeline.streams.archive import Archive
@@ -29,6 +30,7 @@ from pipeline.streams.drain import Drain
 from pipeline.streams.identity import claim
 from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
 from pipeline.streams.patience import persist
+from pipeline.streams.registry import Registry
 from pipeline.streams.roll import Roll
 from pipeline.streams.setup import ensure
 from pipeline.streams.status import serve
@@ -74,12 +76,13 @@ class Worker:
         self.metrics = Metrics.of(settings)
         self.broker = Broker(client_options(settings))
         self.outputs = KafkaOutputs(self.broker, settings.kafka.prefix)
+        self.registry = Registry(settings.registry_url, self.metrics) if settings.registry_url else None
         self.stop = asyncio.Event()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decide")
         self._assigned = not {"tally", "roll"} & set(parts)
         self.tallies = self._tallies() if "tally" in parts else {}
         self.roll = self._roll() if "roll" in parts else None
-        self.archive = Archive(settings, self.metrics, on_away=keeper.away) if "archive" in parts else None
+        self.archive = self._archive() if "archive" in parts else None
 
     @property
     def _part(self) -> str:
@@ -102,6 +105,8 @@ class Worker:
             asyncio.get_running_loop().add_signal_handler(name, self.stop.set)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(serve(self))
+            if self.registry:
+                await stack.enter_async_context(self.registry)
             await self._unless_stopped(persist(self.broker.start, "the broker"))
             stack.push_async_callback(self.broker.stop)
             await self._unless_stopped(self._check_topics())
@@ -224,8 +229,9 @@ class Worker:
         instruments = settings.catalogue()
         responses, touchpoints = self.topics.responses, self.topics.touchpoints
         horizon = {name: round(settings.horizon_of(name) * 1000) for name in ("responses", "touchpoints")}
-        on_responses = DecideResponses(responses, instruments, horizon["responses"], partitions)
-        on_touchpoints = DecideTouchpoints(touchpoints, horizon["touchpoints"], partitions)
+        lookup = self.registry.lookup if self.registry else by_ids
+        on_responses = DecideResponses(responses, instruments, horizon["responses"], partitions, lookup)
+        on_touchpoints = DecideTouchpoints(touchpoints, horizon["touchpoints"], partitions, lookup)
         return {
             responses: self._tally(
                 "responses", responses, self.topics.journal_responses, self.topics.ids_responses, on_responses
@@ -257,11 +263,15 @@ class Worker:
                 inputs=KafkaLog(self.broker, topic, p),
                 outputs=self.outputs,
                 decide=decide,
+                learn=self.registry.learn if self.registry else learn_nothing,
                 run=self._in_thread,
                 snapshot_floor=round(self.settings.worker.snapshot_mb * 1e6),
             )
 
         return Tally(topic, partitions, self.outputs, make, self.metrics)
+
+    def _archive(self) -> Archive:
+        return Archive(self.settings, self.metrics, on_away=self.keeper.away, registry=self.registry)
 
     def _roll(self) -> Roll:
         def logs(q: int) -> tuple[Log, Log]:

@@ -133,7 +133,6 @@ def test_no_secret_is_shown(folder, monkeypatch):
             '[sla.high]\ntarget = "4h"\nschedule = "x"',
             'sla.high.schedule = "x": no such schedule; there are: none',
         ),
-        ('registry_url = "http://registry:8081"', "registry_url: this version takes"),
         ("kafka = 5", "kafka = 5: should be a table"),
         ("[page]\nport = 5", "page.port: no such key; allowed here: listen"),
         (
