@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.client.fields import Field, Kind, fields_of, id_field, schema_of
 from pipeline.client.scales import SCALES, Scales
+from pipeline.events.faults import MAX_NAME_BYTES
 from pipeline.events.wire import WireError, decode, encode
 
 # Below the 1 MB that a Kafka producer and a topic take unless told otherwise, framing included.
@@ -19,6 +20,8 @@ MAX_BYTES = 900_000
 FUTURE_MS = 3_600_000
 
 _NOT_EMPTY = frozenset({"event_id", "response_id", "source", "touchpoint", "action", "channel", "instrument"})
+
+_NAMES = frozenset({"touchpoint", "action", "channel", "instrument", "segment", "case_id", "priority"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,8 @@ def _checked(kind: Kind, record: Mapping[str, Any], rules: Rules) -> Iterator[Fa
     for name in record:
         if name in _NOT_EMPTY and not record[name]:
             yield Fault(name, "must not be empty")
+        if name in _NAMES and len(str(record[name]).encode()) > MAX_NAME_BYTES:
+            yield Fault(name, f"has more than {MAX_NAME_BYTES} bytes")
     if record["occurred_at"] > rules.now + FUTURE_MS:
         yield Fault("occurred_at", "is more than an hour in the future")
     if kind == "response" and record.get("instrument") and "score" in record:

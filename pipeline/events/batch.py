@@ -73,6 +73,10 @@ class Batch:
         """A field of numbers that are never null."""
         return self._ordered([part.numbers(name) for part in self.parts])
 
+    def sizes(self, name: str) -> npt.NDArray[np.int64]:
+        """The bytes of a field of texts; 0 for a null."""
+        return self._ordered([part.texts(name).size for part in self.parts])
+
     def labels(self, names: Sequence[str]) -> Labels:
         """The distinct combinations of these texts, and which of them each record has."""
         parts = [part.labels(names) for part in self.parts]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from pipeline.events.batch import Batch, rejected
+from pipeline.events.faults import MAX_NAME_BYTES
 from pipeline.events.found import Mask
 from pipeline.events.ids import EMPTY
 from pipeline.events.labels import Labels
@@ -53,7 +54,7 @@ def label_touchpoints(batch: Batch, records: Records) -> tuple[Batch, Labels]:
     """The same as `check_touchpoints`, and the TOUCHPOINT_LABEL of each record."""
     labels = batch.labels(TOUCHPOINT_LABEL)
     faults = _common(batch, records, labels, {"touchpoint": 1, "channel": 2, "action": 0})
-    return _checked(batch, records, labels, faults)
+    return _checked(batch, records, labels, [*faults, *_long_cases(batch)])
 
 
 def _common(
@@ -66,6 +67,22 @@ def _common(
         empty = [label[place] == "" for label in labels.texts]
         if any(empty):
             yield Reason.EMPTY_DIMENSION, np.array(empty)[labels.code], f"{name} is empty"
+    long = [any(map(_too_long, label)) for label in labels.texts]
+    if any(long):
+        yield Reason.TOO_LONG, np.array(long)[labels.code], f"a name has more than {MAX_NAME_BYTES} bytes"
+
+
+def _too_long(text: str | None) -> bool:
+    return text is not None and len(text) > MAX_NAME_BYTES // 4 and len(text.encode()) > MAX_NAME_BYTES
+
+
+def _long_cases(batch: Batch) -> Iterator[_Fault]:
+    for name in ("case_id", "priority"):
+        yield (
+            Reason.TOO_LONG,
+            batch.sizes(name) > MAX_NAME_BYTES,
+            f"{name} has more than {MAX_NAME_BYTES} bytes",
+        )
 
 
 def _scores(batch: Batch, labels: Labels, bounds: Bounds) -> Iterator[_Fault]:

@@ -10,6 +10,8 @@ from pipeline.events.rejected import Reason
 
 # A map is walked an entry a step for all records at once; a hostile one must not take a million steps.
 MAX_ENTRIES = 1000
+# Names of leaves and cases stand in journals, deltas and cells, each of which must fit one record of Kafka.
+MAX_NAME_BYTES = 256
 
 
 class Fault(IntEnum):

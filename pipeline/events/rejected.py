@@ -17,6 +17,7 @@ class Reason(StrEnum):
     BAD_TIME = "bad_time"
     EMPTY_ID = "empty_id"
     EMPTY_DIMENSION = "empty_dimension"
+    TOO_LONG = "too_long"
     IN_FUTURE = "in_future"
     UNKNOWN_INSTRUMENT = "unknown_instrument"
     SCORE_OUT_OF_RANGE = "score_out_of_range"

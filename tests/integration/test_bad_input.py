@@ -1,0 +1,262 @@
+"""Bad input on Apache Kafka: huge records, nothing but garbage, schemas unheard of, topics that are not what they were.
+
+Each is counted as what it is, waited for, or refused with one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+
+from pipeline.events import wire
+from pipeline.events.schemas import record_schema, schema
+from pipeline.stores.client import connect
+from pipeline.streams.app import BROKEN
+from pipeline.streams.setup import ensure
+from pipeline.streams.topics import CONFIGS, Topics
+from tests.support.recount import published_outcomes
+from tests.support.registry import FakeRegistry
+from tests.support.stores import set_up
+
+RESPONSE = schema("SurveyResponse")
+GARBAGE = 40_000
+
+
+class Stage:
+    """Topics on Apache Kafka, a configuration, and workers."""
+
+    def __init__(self, settings, variables, kafka, folder, **more):
+        tables = {"kafka": {"bootstrap": kafka, "session_timeout": "6s", "partitions": 1}, **more}
+        self.settings, self.environment = settings(**tables), variables(**tables)
+        self.bootstrap, self.topics = kafka, Topics(self.settings.kafka.prefix)
+        self.log = folder / "worker.log"
+
+    def start(self, *arguments):
+        command = [sys.executable, "-m", "pipeline", "--log-json", "worker", *arguments]
+        with self.log.open("ab") as out:
+            return subprocess.Popen(command, env=self.environment, stdout=out, stderr=out)
+
+    async def drain(self, *arguments, seconds=120):
+        """Exit code of a worker that drains."""
+        process = self.start("--drain", *arguments)
+        try:
+            return await asyncio.to_thread(process.wait, seconds)
+        finally:
+            process.kill()
+            process.wait()
+
+    def lines(self, message):
+        """What workers have logged."""
+        text = self.log.read_text() if self.log.exists() else ""
+        rows = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return [row for row in rows if row["message"].startswith(message)]
+
+    async def said(self, message, seconds=60):
+        """The first line with this message, once there is one."""
+        end = time.monotonic() + seconds
+        while not (found := self.lines(message)):
+            assert time.monotonic() < end, self.log.read_text()[-4000:]
+            await asyncio.sleep(0.1)
+        return found[0]
+
+    async def send(self, values):
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, max_request_size=4 << 20)
+        await producer.start()
+        sent = [await producer.send(self.topics.responses, value, partition=0) for value in values]
+        await asyncio.gather(*sent)
+        await producer.stop()
+
+    @asynccontextmanager
+    async def admin(self):
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            yield admin
+        finally:
+            await admin.close()
+
+    async def outcomes(self):
+        """The newest counts that workers told, by outcome."""
+        counts = Counter()
+        told = await published_outcomes(self.bootstrap, self.topics.outcomes, self.topics.responses)
+        for (_, _, outcome), n in told.items():
+            counts[outcome] += n
+        return dict(+counts)
+
+
+@pytest.fixture
+async def stage(settings, variables, apache_kafka, tmp_path):
+    one = Stage(settings, variables, apache_kafka, tmp_path)
+    await ensure(one.settings)
+    return one
+
+
+def response(number, writer=RESPONSE, **changes):
+    record = {
+        "response_id": f"r{number}",
+        "occurred_at": int(time.time() * 1000),
+        "instrument": "csat_1_5",
+        "score": 5,
+        **dict.fromkeys(("source", "touchpoint", "channel"), "x"),
+    }
+    return wire.encode(writer, record | changes)
+
+
+COUNTING = ("--only", "tally,roll")
+
+
+@pytest.mark.slow
+async def test_a_huge_record_and_a_batch_of_nothing_but_garbage(stage, store):
+    set_up(stage.settings)
+    huge = response(1, comment="é" * 500_000)
+    noise = [f"no event {k}".encode() for k in range(GARBAGE)]
+    wide = response(2, touchpoint="t" * 1_000_000)
+    await stage.send([huge, b"\x07" * 1_000_000, wide, *noise, response(3)])
+    assert await stage.drain() == 0, stage.log.read_text()[-4000:]
+    assert await stage.outcomes() == {"counted": 2, "dead_letter": GARBAGE + 2}
+    with connect(stage.settings, write=False) as client:
+        rows = client.query("SELECT response_id, length(comment) FROM responses FINAL ORDER BY 1").result_rows
+        assert rows == [("r1", 1_000_000), ("r3", None)]
+        dead = client.query(
+            "SELECT reason, count(), max(length(raw)) FROM dead_letters FINAL GROUP BY reason ORDER BY reason"
+        ).result_rows
+    assert dead == [
+        ("not_wire_format", GARBAGE + 1, 1_000_000),
+        ("too_long", 1, len(wide)),
+    ]
+
+
+def changed(schema_id, change):
+    avro = {**RESPONSE.avro, "fields": change([dict(field) for field in RESPONSE.avro["fields"]])}
+    return record_schema(json.dumps(avro), subject="", version=0, schema_id=schema_id)
+
+
+OLD = changed(77, lambda fields: [f for f in fields if f["name"] not in ("comment", "revision", "retracted")])
+NEW = changed(
+    78, lambda fields: [{"name": "mood", "type": ["null", "string"], "default": None}, *reversed(fields)]
+)
+STRANGE = schema("TouchpointEvent").text
+
+
+@pytest.mark.slow
+async def test_schemas_unheard_of(settings, variables, apache_kafka, tmp_path, store):
+    """Registry silent: wait and say so. It answers: writers older and newer count, its no is a dead letter."""
+    async with FakeRegistry() as registry:
+        stage = Stage(settings, variables, apache_kafka, tmp_path, registry_url=registry.url)
+        await ensure(stage.settings)
+        set_up(stage.settings)
+        registry.schemas, registry.trouble = {77: OLD.text, 78: NEW.text, 79: STRANGE}, "silent"
+        unknown = [wire.header(number) + b"x" for number in (79, 999, 0)]
+        good = [response(1, OLD), response(2, NEW, comment="c"), response(3), response(2, NEW, revision=1)]
+        await stage.send([*good, *unknown])
+        waiting = stage.start()
+        line = await stage.said("waiting for the schema registry")
+        assert line["registry"] == f"{registry.url}/"
+        assert await stage.outcomes() == {}
+        waiting.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(waiting.wait, 30) == 0, stage.log.read_text()[-4000:]
+        registry.trouble = ""
+        assert await stage.drain() == 0, stage.log.read_text()[-4000:]
+        assert await stage.outcomes() == {"counted": 4, "dead_letter": 3}
+    with connect(stage.settings, write=False) as client:
+        rows = client.query(
+            "SELECT response_id, comment, revision FROM responses FINAL ORDER BY kafka_offset"
+        )
+        assert rows.result_rows == [("r1", None, 0), ("r2", "c", 0), ("r3", None, 0), ("r2", None, 1)]
+        dead = client.query("SELECT reason, count() FROM dead_letters FINAL GROUP BY reason").result_rows
+    assert dead == [("unknown_schema", 3)]
+
+
+async def test_without_a_registry_only_our_own_ids_are_known(stage):
+    await stage.send([response(1), response(2, OLD), wire.header(999) + b"x"])
+    assert await stage.drain(*COUNTING) == 0, stage.log.read_text()[-4000:]
+    assert await stage.outcomes() == {"counted": 1, "dead_letter": 2}
+
+
+async def test_input_that_expired_is_counted_and_said(stage):
+    await stage.send(response(k) for k in range(5))
+    assert await stage.drain(*COUNTING) == 0, stage.log.read_text()[-4000:]
+    await stage.send(response(k) for k in range(5, 15))
+    await expire(stage, 9)
+    assert await stage.drain(*COUNTING) == 0, stage.log.read_text()[-4000:]
+    (line,) = stage.lines("input expired before it was read")
+    assert line["offsets"] == 4
+    assert "retention.ms" in line["message"]
+    assert await stage.outcomes() == {"counted": 5 + 6}
+    await stage.send(response(k) for k in range(15, 20))
+    await expire(stage, 20)
+    assert await stage.drain(*COUNTING) == 0, stage.log.read_text()[-4000:]
+    assert [line["offsets"] for line in stage.lines("input expired before it was read")] == [4, 5]
+    assert await stage.outcomes() == {"counted": 5 + 6}
+
+
+async def expire(stage, before):
+    """What retention does."""
+    async with stage.admin() as admin:
+        await admin.delete_records({TopicPartition(stage.topics.responses, 0): RecordsToDelete(before)})
+
+
+@pytest.mark.slow
+async def test_a_topic_made_anew_is_refused_at_the_start_and_while_a_worker_runs(stage):
+    await stage.send(response(k) for k in range(5))
+    running = stage.start(*COUNTING)
+    await until_counted(stage, 5)
+    await make_anew(stage)
+    assert await asyncio.to_thread(running.wait, 60) == BROKEN, stage.log.read_text()[-4000:]
+    assert "made anew" in refused(stage)
+    await stage.send(response(k) for k in range(100, 110))  # more than were counted: only their time tells
+    stage.log.unlink()
+    assert await stage.drain(*COUNTING) == BROKEN, stage.log.read_text()[-4000:]
+    assert "offset 4 is another record" in refused(stage)
+    assert "feedback reset" in refused(stage)
+
+
+def refused(stage):
+    """The one sentence with which a worker ended; never a traceback."""
+    assert "Traceback" not in stage.log.read_text(), stage.log.read_text()[-4000:]
+    return stage.lines("the worker cannot go on")[-1]["reason"]
+
+
+async def until_counted(stage, n):
+    end = time.monotonic() + 60
+    while (await stage.outcomes()).get("counted", 0) < n:
+        assert time.monotonic() < end, stage.log.read_text()[-4000:]
+        await asyncio.sleep(0.2)
+
+
+async def make_anew(stage):
+    name = stage.topics.responses
+    async with stage.admin() as admin:
+        await admin.delete_topics([name])
+        for _ in range(100):
+            with suppress(Exception):  # the deletion goes on for a moment
+                answer = await admin.create_topics(
+                    [NewTopic(name, 1, 1, topic_configs=dict(CONFIGS["input"]))]
+                )
+                if not answer.topic_errors[0][1]:
+                    return
+            await asyncio.sleep(0.1)
+    raise AssertionError("the topic could not be made anew")
+
+
+async def test_a_topic_that_was_resized_is_refused(stage):
+    await stage.send([response(1)])
+    async with stage.admin() as admin:
+        await admin.create_partitions({stage.topics.responses: NewPartitions(3)})
+    for partitions in (1, 3):
+        stage.environment["FEEDBACK_KAFKA__PARTITIONS"] = str(partitions)
+        stage.log.unlink(missing_ok=True)
+        assert await stage.drain(*COUNTING) == 1
+        (line,) = [line for line in stage.log.read_text().splitlines() if line.startswith("error: ")]
+        assert f"kafka.partitions is {partitions}, but " in line
+        assert "feedback reset" in line
