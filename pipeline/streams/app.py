@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import faust
 import mode
@@ -195,5 +195,10 @@ async def _or_die(what: str, stopped: Stopped, call: Callable[..., Awaitable[Any
         log.critical("the worker cannot go on", extra={"what": what}, exc_info=True)
     else:
         return True
+    die()
+
+
+def die() -> NoReturn:
+    """End at once: an orderly end would wait for Faust's thread, which may wait for a broker for ever."""
     logging.shutdown()
     os._exit(BROKEN)

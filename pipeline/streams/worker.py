@@ -302,4 +302,4 @@ async def work(settings: Settings, keeper: Keeper, parts: Collection[str], *, dr
         return await Worker(settings, keeper, parts).run(drain=drain)
     except faust_app.BEYOND_REPAIR as error:
         log.critical("the worker cannot go on", extra={"reason": str(error)})
-        return faust_app.BROKEN
+        faust_app.die()

@@ -36,7 +36,7 @@ class Stage:
     """Topics on Apache Kafka, a configuration, and workers."""
 
     def __init__(self, settings, variables, kafka, folder, **more):
-        tables = {"kafka": {"bootstrap": kafka, "session_timeout": "6s", "partitions": 1}, **more}
+        tables = {"kafka": {"bootstrap": kafka, "session_timeout": "6s"}, **more}
         self.settings, self.environment = settings(**tables), variables(**tables)
         self.bootstrap, self.topics = kafka, Topics(self.settings.kafka.prefix)
         self.log = folder / "worker.log"
@@ -161,7 +161,7 @@ async def test_schemas_unheard_of(settings, variables, apache_kafka, tmp_path, s
         await stage.send([*good, *unknown])
         waiting = stage.start()
         line = await stage.said("waiting for the schema registry")
-        assert line["registry"] == f"{registry.url}/"
+        assert line["registry"] == registry.url
         assert await stage.outcomes() == {}
         waiting.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(waiting.wait, 30) == 0, stage.log.read_text()[-4000:]
@@ -241,7 +241,7 @@ async def make_anew(stage):
         for _ in range(100):
             with suppress(Exception):  # the deletion goes on for a moment
                 answer = await admin.create_topics(
-                    [NewTopic(name, 1, 1, topic_configs=dict(CONFIGS["input"]))]
+                    [NewTopic(name, 4, 1, topic_configs=dict(CONFIGS["input"]))]
                 )
                 if not answer.topic_errors[0][1]:
                     return
@@ -252,8 +252,8 @@ async def make_anew(stage):
 async def test_a_topic_that_was_resized_is_refused(stage):
     await stage.send([response(1)])
     async with stage.admin() as admin:
-        await admin.create_partitions({stage.topics.responses: NewPartitions(3)})
-    for partitions in (1, 3):
+        await admin.create_partitions({stage.topics.responses: NewPartitions(6)})
+    for partitions in (4, 6):
         stage.environment["FEEDBACK_KAFKA__PARTITIONS"] = str(partitions)
         stage.log.unlink(missing_ok=True)
         assert await stage.drain(*COUNTING) == 1
