@@ -18,6 +18,7 @@ from pipeline.streams import columnar
 from pipeline.streams.membership import begin, lost
 from pipeline.streams.patience import persist
 
+_IN_FLIGHT_SECONDS = 4.0
 _faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
 
 
@@ -85,6 +86,15 @@ class SafeConsumer(driver.Consumer):
         self._acked_index[tp].difference_update(offset for offset in acked if offset <= highest)
         acked[:] = [offset for offset in acked if offset > highest]
         return int(highest) + 1
+
+    async def wait_empty(self) -> None:
+        """Wait for what is in flight, but not for ever: it may wait for a registry that is away, and is read again."""
+        end = time.monotonic() + _IN_FLIGHT_SECONDS
+        while not self.should_stop and self._unacked_messages and time.monotonic() < end:
+            await self.commit()
+            await self._wait_for_ack(timeout=0.2)
+            self._clean_unacked_messages()
+        await self.commit_and_end_transactions()
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Finish and commit what is in flight first; the stock order forgets the acknowledgements before."""
