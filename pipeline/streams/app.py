@@ -177,6 +177,12 @@ def _follow_assignment(
     app.on_partitions_assigned.connect(assigned, weak=False)  # type: ignore[arg-type]  # wants a keyword it never gives
 
 
+def die() -> NoReturn:
+    """End at once: an orderly end would wait for Faust's thread, which may wait for a broker for ever."""
+    logging.shutdown()
+    os._exit(BROKEN)
+
+
 async def _or_die(what: str, stopped: Stopped, call: Callable[..., Awaitable[Any]], *args: Any) -> bool:
     """Whether it was done. A failure is a bug or a broken journal: die before the acknowledgement, and visibly.
 
@@ -196,9 +202,3 @@ async def _or_die(what: str, stopped: Stopped, call: Callable[..., Awaitable[Any
     else:
         return True
     die()
-
-
-def die() -> NoReturn:
-    """End at once: an orderly end would wait for Faust's thread, which may wait for a broker for ever."""
-    logging.shutdown()
-    os._exit(BROKEN)

@@ -151,7 +151,7 @@ class Registry:
 
     async def _get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of an answer; None where it is no JSON."""
-        assert self._session is not None, "use it as a context manager"  # noqa: S101
+        assert self._session is not None, "use it as a context manager"  # noqa: S101 - a caller's mistake, for mypy
         try:
             async with self._session.get(self._url / path) as answer:
                 text = await answer.text(errors="replace")
