@@ -29,7 +29,7 @@ from pipeline.streams.connection import client_options, credentials
 from pipeline.streams.drain import Drain
 from pipeline.streams.identity import claim
 from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
-from pipeline.streams.patience import persist
+from pipeline.streams.patience import Stopped, persist, until
 from pipeline.streams.registry import Registry
 from pipeline.streams.roll import Roll
 from pipeline.streams.setup import ensure
@@ -158,13 +158,8 @@ class Worker:
 
     async def _unless_stopped(self, call: Any) -> None:
         """Await `call`, but not beyond the signal to stop."""
-        task, stopped = asyncio.create_task(call), asyncio.create_task(self.stop.wait())
-        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if task.done():
-            task.result()
-        else:
-            task.cancel()
+        with suppress(Stopped):
+            await until(self.stop, call)
 
     @asynccontextmanager
     async def _faust(self) -> AsyncIterator[Any]:
