@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -28,6 +27,7 @@ from pipeline.streams.connection import client_options
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
 from pipeline.streams.membership import begin, lost
 from pipeline.streams.patience import Stopped, until
+from pipeline.streams.pending import Fetched, Pace, Pending
 from pipeline.streams.registry import Registry
 from pipeline.streams.rows import (
     PROGRESS,
@@ -43,48 +43,7 @@ from pipeline.streams.rows import (
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
-Fetched = Mapping[TopicPartition, Records]
 _DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How much is stored at once, and how patiently.
-
-    Attributes:
-        rows: a batch is stored when it has so many,
-        bytes: or when its values have so many,
-        seconds: or when its first record has waited so long.
-        fetch_bytes: of one partition in one response of the broker; the memory that an outage binds.
-    """
-
-    rows: int = 50_000
-    bytes: int = 64 << 20
-    seconds: float = 0.5
-    fetch_bytes: int = 2 << 20
-
-
-@dataclass(slots=True)
-class _Pending:
-    """What was fetched and is not stored yet."""
-
-    records: dict[TopicPartition, list[Records]] = field(default_factory=dict)
-    rows: int = 0
-    bytes: int = 0
-    since: float = 0.0
-
-    def add(self, fetched: Fetched, now: float) -> None:
-        if not self.rows:
-            self.since = now
-        for tp, records in fetched.items():
-            self.records.setdefault(tp, []).append(records)
-            self.rows += len(records)
-            self.bytes += sum(map(len, filter(None, records.values)))
-
-    def due(self, pace: Pace, now: float) -> bool:
-        """Whether it is time to store; with nothing to store, it always is."""
-        much = self.rows >= pace.rows or self.bytes >= pace.bytes
-        return much or not self.rows or now - self.since >= pace.seconds
 
 
 class Archive:
@@ -115,7 +74,7 @@ class Archive:
         self._delivery = Delivery(settings, metrics, on_away)
         self._pace = pace or Pace()
         self._stored: dict[TopicPartition, int] = {}
-        self._pending = _Pending()
+        self._pending = Pending()
         self._generation = 0
         self._storing = asyncio.Lock()
         self._stop = asyncio.Event()
@@ -217,7 +176,7 @@ class Archive:
         async with self._storing:
             generation, pending = self._generation, self._pending
             positions = await _positions(consumer)
-            self._pending = _Pending()
+            self._pending = Pending()
             if pending.rows:
                 tables = await self._decoded(pending)
                 if tables is None or not await self._delivery.write(
@@ -230,7 +189,7 @@ class Archive:
                 await _commit(consumer, {tp: positions[tp] for tp in pending.records if tp in positions})
             self._stored = positions
 
-    async def _decoded(self, pending: _Pending) -> dict[str, pl.DataFrame] | None:
+    async def _decoded(self, pending: Pending) -> dict[str, pl.DataFrame] | None:
         """The rows, once the schemas of all records are known; None if we are to stop before that."""
         while True:
             try:
@@ -241,7 +200,7 @@ class Archive:
                 except Stopped:
                     return None
 
-    def _tables(self, pending: _Pending) -> dict[str, pl.DataFrame]:
+    def _tables(self, pending: Pending) -> dict[str, pl.DataFrame]:
         """All rows that `pending` makes, by table; those that say how far we have come are last."""
         parts: list[Rows] = []
         for tp, records in pending.records.items():
@@ -270,7 +229,7 @@ class Archive:
             await asyncio.wait_for(self._storing.acquire(), self._settings.kafka.session_timeout / 3)
             self._storing.release()
         self._generation += 1
-        self._pending = _Pending()
+        self._pending = Pending()
         for tp in revoked:
             self._stored.pop(tp, None)
 

@@ -18,7 +18,8 @@ from pipeline.events.schemas import schema
 from pipeline.events.wire import encode
 from pipeline.stores.client import connect
 from pipeline.streams import archive as archive_module
-from pipeline.streams.archive import Archive, Pace
+from pipeline.streams.archive import Archive
+from pipeline.streams.pending import Pace
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
 from tests.support.stores import set_up

@@ -1,0 +1,53 @@
+"""`Pending`: what the archive has fetched and not stored yet, and `Pace`: when it is time to store it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aiokafka import TopicPartition
+
+from pipeline.events.records import Records
+
+Fetched = Mapping[TopicPartition, Records]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much is stored at once, and how patiently.
+
+    Attributes:
+        rows: a batch is stored when it has so many,
+        bytes: or when its values have so many,
+        seconds: or when its first record has waited so long.
+        fetch_bytes: of one partition in one response of the broker; the memory that an outage binds.
+    """
+
+    rows: int = 50_000
+    bytes: int = 64 << 20
+    seconds: float = 0.5
+    fetch_bytes: int = 2 << 20
+
+
+@dataclass(slots=True)
+class Pending:
+    """What was fetched and is not stored yet."""
+
+    records: dict[TopicPartition, list[Records]] = field(default_factory=dict)
+    rows: int = 0
+    bytes: int = 0
+    since: float = 0.0
+
+    def add(self, fetched: Fetched, now: float) -> None:
+        """Keep what came; `now` in seconds of any clock that only goes forward."""
+        if not self.rows:
+            self.since = now
+        for tp, records in fetched.items():
+            self.records.setdefault(tp, []).append(records)
+            self.rows += len(records)
+            self.bytes += sum(map(len, filter(None, records.values)))
+
+    def due(self, pace: Pace, now: float) -> bool:
+        """Whether it is time to store; with nothing to store, it always is."""
+        much = self.rows >= pace.rows or self.bytes >= pace.bytes
+        return much or not self.rows or now - self.since >= pace.seconds
