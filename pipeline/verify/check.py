@@ -54,12 +54,13 @@ class Verification:
         self._pace = pace
         metrics = told.metrics_of_instruments(client)
         oldest = round((time.time() - raw_retention) * 1000)
-        self._tables = {kind: RawTable(client, kind, metrics) for kind in KINDS}
+        surveys = dict.fromkeys(metrics, told.SURVEY)
+        self._tables = {kind: RawTable(client, kind, surveys) for kind in KINDS}
         self._recounts = {
             f"{prefix}.{kind}": Recount(self._tables[kind], f"{prefix}.{kind}", horizons[kind], oldest)
             for kind in KINDS
         }
-        self._metrics = {*metrics.values(), "touchpoints", RESOLUTION}
+        self._mapping = metrics
         self._prefix = prefix
         restart = told.restart(client)
         self._begins, self._kept_before = restart.begins, restart.kept_before
@@ -201,7 +202,7 @@ class Verification:
     def _is_covered(self, names: Names) -> bool:
         if names.metric == RESOLUTION:
             return self._clocks_covered and names.instrument in CLOCKS
-        return names.metric in self._metrics
+        return names.metric == "touchpoints" or told.is_survey(names.metric)
 
     def _result(self, still: Mapping[Key, Suspect], found: int) -> Result:
         leaves = told.leaves_told(self._client)
@@ -210,8 +211,16 @@ class Verification:
                 leaf: names for table in self._tables.values() for leaf, names in table.leaves().items()
             }
             leaves |= {leaf: names for names, leaf in told.resolution_leaves(self._client).items()}
+            leaves |= told.leaves_told(self._client, mapped=True)
         details = [detail(key, one, leaves) for key, one in sorted(still.items(), key=str)[:MOST_DETAILS]]
         uncovered = sorted({(n.metric, n.instrument) for n in leaves.values() if not self._is_covered(n)})
+        other = sorted(
+            {
+                (n.metric, n.instrument)
+                for n in told.leaves_told(self._client, mapped=True).values()
+                if told.is_survey(n.metric) and self._mapping.get(n.instrument) != n.metric
+            }
+        )
         begins = [one.begins for one in self._recounts.values() if one.begins is not None]
         checked = {
             "raw_rows": sum(one.rows.total() for one in self._recounts.values()),
@@ -222,6 +231,7 @@ class Verification:
             "rebuilt": self._rebuilt,
             "from": datetime.fromtimestamp(max(begins) * 60, UTC).isoformat() if begins else None,
             "not_covered": [f"{metric}/{instrument}" for metric, instrument in uncovered],
+            "other_mapping": [f"{metric}/{instrument}" for metric, instrument in other],
             "partitions": self._partitions,
         }
         return Result(len(still), checked, details)

@@ -80,10 +80,10 @@ def rebuilt(client: Client, prefix: str, run: Run, begins: int) -> Rebuilt:
     first = max(run.first, begins)
     full = pl.concat([_full(client, kind, given[kind]) for kind in KINDS])
     touched = pl.concat([_touched(client, kind, prefix, run, given[kind]) for kind in KINDS])
-    stored = told.cells(client, first, run.stop - 1, origins=("live", "rebuild"))
+    stored = told.cells(client, first, run.stop - 1, origins=("live", "rebuild"), mapped=True)
     mine = [
         leaf
-        for leaf, one in told.leaves_told(client).items()
+        for leaf, one in told.leaves_told(client, mapped=True).items()
         if one.metric in {*metrics.values(), "touchpoints"}
     ]
     stored = stored.filter(pl.col("leaf").is_in(pl.Series(mine, dtype=pl.UInt64).implode()))

@@ -13,9 +13,22 @@ from pipeline.verify.ask import frame
 from pipeline.verify.clocks import CLOCKS
 
 Place = tuple[str, int]  # topic, partition
-_LEAF = (
-    "sipHash64(concat(metric, char(0), instrument, char(0), touchpoint, char(0), channel, char(0), segment))"
+SURVEY = (
+    "survey"  # stands for the metric of a survey where it does not matter: the mapping may have changed since
 )
+_SURVEYS = ("nps", "csat", "ces")
+_IS_SURVEY = f"(metric IN {_SURVEYS} OR startsWith(metric, 'net_'))"
+
+
+def is_survey(metric: str) -> bool:
+    """Whether responses count in it."""
+    return metric in _SURVEYS or metric.startswith("net_")
+
+
+def _leaf(*, mapped: bool) -> str:
+    """The hash of a leaf; with `mapped` the metric is part of it, else only that it is one of surveys."""
+    metric = "metric" if mapped else f"if({_IS_SURVEY}, '{SURVEY}', toString(metric))"
+    return f"sipHash64(concat({metric}, char(0), instrument, char(0), touchpoint, char(0), channel, char(0), segment))"
 
 
 class Names(NamedTuple):
@@ -139,13 +152,15 @@ def dead_letters(client: Client, place: Place, begin: int, to: int) -> Counter[i
     return Counter(dict(rows.iter_rows()))
 
 
-def cells(client: Client, first: int, last: int, origins: Sequence[str] = ("live",)) -> pl.DataFrame:
+def cells(
+    client: Client, first: int, last: int, origins: Sequence[str] = ("live",), *, mapped: bool = False
+) -> pl.DataFrame:
     """Cells of the minutes `first` to `last`, parts added up: leaf, minute, bin, n, total in thousandths."""
     return frame(
         client,
         f"""
-        SELECT {_LEAF} AS leaf, intDiv(toInt64(toUnixTimestamp(bucket)), 60) AS minute, toInt64(cells.bin) AS bin,
-            sum(cells.n) AS n, toInt64(round(sum(cells.total) * 1000)) AS total
+        SELECT {_leaf(mapped=mapped)} AS leaf, intDiv(toInt64(toUnixTimestamp(bucket)), 60) AS minute,
+            toInt64(cells.bin) AS bin, sum(cells.n) AS n, toInt64(round(sum(cells.total) * 1000)) AS total
         FROM cells FINAL
         WHERE origin IN {{origins:Array(String)}}
             AND bucket >= toDateTime({{first:Int64}} * 60) AND bucket <= toDateTime({{last:Int64}} * 60)
@@ -158,10 +173,10 @@ def cells(client: Client, first: int, last: int, origins: Sequence[str] = ("live
     )
 
 
-def leaves_told(client: Client) -> dict[int, Names]:
+def leaves_told(client: Client, *, mapped: bool = False) -> dict[int, Names]:
     """Every leaf of the cells by its hash."""
     columns = ", ".join(Names._fields)
-    rows = frame(client, f"SELECT DISTINCT {_LEAF} AS leaf, {columns} FROM cells")  # noqa: S608 - ours
+    rows = frame(client, f"SELECT DISTINCT {_leaf(mapped=mapped)} AS leaf, {columns} FROM cells")  # noqa: S608 - ours
     return {leaf: Names(*names) for leaf, *names in rows.iter_rows()}
 
 
@@ -169,7 +184,7 @@ def resolution_leaves(client: Client) -> dict[Names, int]:
     """The hash of every leaf that a case may count in."""
     rows = frame(
         client,
-        f"SELECT DISTINCT {_LEAF} AS leaf, metric, instrument, touchpoint, channel, segment "  # noqa: S608 - ours
+        f"SELECT DISTINCT {_leaf(mapped=True)} AS leaf, metric, instrument, touchpoint, channel, segment "  # noqa: S608 - ours
         "FROM (SELECT 'resolution' AS metric, arrayJoin({clocks:Array(String)}) AS instrument, touchpoint, channel, "
         "if(ifNull(segment, '') = '', 'none', assumeNotNull(segment)) AS segment "
         "FROM touchpoints WHERE action = 'case_opened')",

@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from pipeline.verify import told
 from pipeline.verify.ask import frame
 from pipeline.verify.clocks import CaseEvent, observed
-from pipeline.verify.raw import KINDS, Kind
+from pipeline.verify.raw import ASIDE, KINDS, Kind
 from pipeline.verify.told import Names, Place
 from pipeline.verify.versions import COUNTED, NEVER, Cell, Known, step
 
@@ -189,7 +189,7 @@ def _event(
         revision=row["revision"],
         retracted=row["retracted"],
         outcome=outcome,
-        pending=row["offset"] > applied.get((topic, row["p"]), -1),
+        pending=row["p"] < ASIDE and row["offset"] > applied.get((topic, row["p"]), -1),
         cell=cell if outcome == COUNTED else None,
         counts=False,
         before=before,

@@ -17,6 +17,7 @@ from pipeline.rebuild.run import EVERYTHING, rebuild
 from pipeline.rebuild.stored import Span
 from pipeline.stores.client import connect
 from pipeline.stores.sink import Sink
+from pipeline.verify.check import verify
 from pipeline.verify.rebuilt import newest_run
 from pipeline.verify.rebuilt import rebuilt as checked
 from pipeline.verify.stages import Pace
@@ -278,7 +279,10 @@ def test_rows_that_are_not_counted_yet_wait_for_live_counting(there):
 
 def test_a_changed_mapping_moves_the_counts(there):
     configured, client = there
-    answers = responses(random.Random(8), 60, 1_790_000_000_000)
+    answers = [
+        row | {"response_id": f"u{k}", "retracted": False}
+        for k, row in enumerate(responses(random.Random(8), 60, 1_790_000_000_000))
+    ]
     store_rows(client, configured.kafka.prefix, answers, [])
     live(client, recount(answers, []))
     client.command(
@@ -288,6 +292,12 @@ def test_a_changed_mapping_moves_the_counts(there):
     with pytest.raises(FeedbackError, match=r"csat_1_5.*feedback setup"):
         rebuilt(configured, client)
     assert rebuilt(configured, client, csat_1_5="net_1_5").checked["changed"] > 0
+    horizons = {"responses": 10 * YEAR, "touchpoints": 10 * YEAR}
+    found = verify(
+        client, configured.kafka.prefix, horizons, 400 * 86_400, lambda _: nullcontext(Silent()), QUICK
+    )
+    assert {one["kind"] for one in found.details} <= {"outcome"}  # the counts of outcomes are made up here
+    assert found.checked["other_mapping"] == ["csat/csat_1_5"]
     wanted = recount(answers, [])
     assert seen(client) == {
         ("net_1_5" if c[0] == "csat" else c[0], *c[1:]): both for c, both in wanted.items()
