@@ -95,7 +95,7 @@ def _store(contender: Contender, at: Place) -> Iterator[Child | None]:
     child = store.start()
     try:
         child.wait_ready()
-        _finish(_start([FEEDBACK, "setup"], at, {}, at.folder / "setup.log"), at.folder / "setup.log")
+        finish(start([FEEDBACK, "setup"], at, {}, at.folder / "setup.log"), at.folder / "setup.log")
         yield child
     finally:
         store.stop()
@@ -105,10 +105,10 @@ def _measured(
     contender: Contender, at: Place, kafka: Broker, sent: Responses, store: Child | None, under: Sequence[str]
 ) -> Run:
     log, n = at.folder / "log", len(sent)
-    process = _start([*under, *contender.command(at, n)], at, contender.variables(at, n), log)
+    process = start([*under, *contender.command(at, n)], at, contender.variables(at, n), log)
     beside = {"broker": kafka.pid} | ({"store": store.pid} if store else {})
     with Meter({"it": process.pid, **beside}) as meter:
-        _finish(process, log)
+        finish(process, log)
     lines = said(log)
     begin = min(lines[line] for line in contender.start if line in lines)
     end, million = lines[contender.steps[-1]], n / 1e6
@@ -128,15 +128,17 @@ def _measured(
     )
 
 
-def _start(
+def start(
     command: Sequence[str], at: Place, variables: Mapping[str, str], log: Path
 ) -> subprocess.Popen[bytes]:
+    """A process whose words go to `log`."""
     environment = at.environment | {"PYTHONPATH": str(ROOT)} | dict(variables)
     with log.open("wb") as out:
         return subprocess.Popen(command, env=environment, cwd=at.folder, stdout=out, stderr=out)
 
 
-def _finish(process: subprocess.Popen[bytes], log: Path) -> None:
+def finish(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for its end; raises FeedbackError, with the end of its log, unless that was a good one."""
     try:
         code = process.wait(_SECONDS)
     finally:

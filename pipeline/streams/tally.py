@@ -176,6 +176,7 @@ class Tally:
                 "partition": owned.partition.partition,
                 "applied": state.applied,
                 "ids": len(state.index),
+                "leaves": len(state.leaves),
                 "seconds": round(seconds, 3),
             },
         )
