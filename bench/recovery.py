@@ -184,7 +184,7 @@ def recovered(at: Place, log: Path) -> Recovery:
     with Meter({"it": process.pid}) as meter:
         try:
             _wait(lambda: _get(at, "/readyz")[0] == 200, log)
-            ready, resident = time.time(), _resident(process.pid)
+            ready, (resident, peak) = time.time(), _memory(process.pid)
             _wait(lambda: _sum(_metrics(at), "feedback_ids_memory_bytes") > 0, log)  # told now and then
             memory = _sum(_metrics(at), "feedback_ids_memory_bytes")
         finally:
@@ -202,7 +202,7 @@ def recovered(at: Place, log: Path) -> Recovery:
         start=assigned - meter.begin,
         cpu=meter.cpu("it", meter.begin, ready),
         resident=resident,
-        peak=meter.peak("it"),
+        peak=peak,
     )
 
 
@@ -238,9 +238,15 @@ def _sum(metrics: list[tuple[str, float]], name: str) -> float:
     return sum(value for sample, value in metrics if sample.partition("{")[0] == name)
 
 
-def _resident(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+def _memory(pid: int) -> tuple[float, float]:
+    """MB that a process has now, and had at most."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = {
+        name: int(rest.split()[0]) / 1024
+        for name, rest in (line.split(":") for line in lines)
+        if "kB" in rest
+    }
+    return found["VmRSS"], found["VmHWM"]
 
 
 def _time(line: Mapping[str, str]) -> float:

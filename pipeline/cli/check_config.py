@@ -12,7 +12,7 @@ import typer
 from pipeline.cli.common import ConfigOption, console, load_settings
 from pipeline.config import Settings
 
-BYTES_AN_ID = 35
+BYTES_AN_ID = 37  # measured: python -m bench.recovery
 _LOGIN = re.compile(r"//[^/@]*@")  # in an address
 _BUSY_SHARE = 0.5  # of the machine's memory; the rest is for the windows, the store and the system
 

@@ -234,7 +234,7 @@ class Settings(BaseSettings):
     registry_url: str = Field(default="", pattern=r"^(https?://.+)?$")
     """A Confluent-compatible schema registry, "https://user:password@host"; empty means schemas/registry.json."""
     horizon: Duration = 7 * 86_400.0
-    """How long an id is remembered and how late an event may come; costs about 35 bytes an id."""
+    """How long an id is remembered and how late an event may come; costs about 37 bytes an id."""
     horizons: Horizons = Horizons()
     retention: Duration = 35 * 86_400.0
     """How long the worker keeps counts for its windows. Made longer, it fills up as time goes on: what is forgotten

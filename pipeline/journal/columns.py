@@ -20,13 +20,13 @@ Rows = npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice
 
 def narrow(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The same integers in the smallest type that holds them all; what is not signed stays as it is."""
-    if values.dtype.kind != "i" or not len(values):
+    if values.dtype.kind != "i":
         return values
     return values.astype(_kind_for(values), copy=False)
 
 
 def _kind_for(values: npt.NDArray[Any]) -> np.dtype[Any]:
-    low, high = int(values.min()), int(values.max())
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
     for kind, least, most in _LADDER:
         if least <= low and high <= most:
             return kind

@@ -217,11 +217,11 @@ class Journal:
         if reading.searching or reading.ahead:
             self._refuse(begin, reading)
         try:
-            sealed = await self._sealed.load(reading.state.segments)
+            await self._sealed.load(reading.state.segments, partial(self._run, reading.state.load_sealed))
         except MissingSegment as error:
             msg = f"the journal {self._name} names ids that are not there: {error}; run `feedback reset`"
             raise JournalBroken(msg) from error
-        await self._run(reading.state.load_index, sealed)
+        await self._run(reading.state.load_index)
         self.counts.ignored += reading.ignored
         self.state, self.next, self._started = reading.state, position, True
         self._gathering = reading.gathering

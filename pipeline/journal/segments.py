@@ -6,8 +6,8 @@ segment that no snapshot names: an orphan, which readers pass over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from pipeline.journal.index import Ids
 from pipeline.journal.log import Log, OutOfRange
 from pipeline.journal.pack import pack, unpack
 
+Take = Callable[[Ids], Awaitable[Any]]
 _ROWS = 100_000  # of one record, about thirty bytes each
 
 
@@ -46,34 +47,35 @@ async def seal(log: Log, ids: Ids, name: str) -> Segment:
     return Segment(name, len(ids), min(offsets), max(offsets), int(ids.until.max()))
 
 
-async def load(log: Log, segments: Sequence[Segment]) -> Iterator[Ids]:
-    """The ids of these segments, oldest first. What was taken is let go of: there may be ten million.
+async def load(log: Log, segments: Sequence[Segment], take: Take) -> None:
+    """Hand over the ids of these segments, oldest first, and hold on to nothing: there may be ten million.
+
+    A segment was sealed by somebody who knew of all that are named before it, so their order is that of the log. A
+    record written a second time, by a retry, may stand anywhere: only the first counts.
 
     Raises:
-        MissingSegment: not everything is there.
+        MissingSegment: not everything is there, and what was handed over is not everything.
         Unknown, OutOfRange: as the log.
     """
     if not segments:
-        return iter(())
+        return
     wanted = {segment.name: segment.ids for segment in segments}
-    found: dict[tuple[str, int], bytes] = {}  # a record written twice by a retry is one
     counts = dict.fromkeys(wanted, 0)
+    seen: set[tuple[str, int]] = set()
     position, stop = segments[0].first, max(s.last for s in segments) + 1
     while position < stop:
         entries, position = await log.read(position, stop)
         for entry in entries:
             head, columns = unpack(entry.value or b"")
             key = head["name"], head["start"]
-            if head["name"] in wanted and key not in found:
-                found[key] = entry.value or b""
+            if head["name"] in wanted and key not in seen:
+                seen.add(key)
                 counts[head["name"]] += len(columns["a"])
+                await take(ids_of(columns))
     if counts != wanted:
         short = sorted(name for name in wanted if counts[name] != wanted[name])
         msg = f"{len(short)} of {len(wanted)} segments of ids are incomplete"
         raise MissingSegment(msg)
-    order = {segment.name: k for k, segment in enumerate(segments)}
-    oldest_first = sorted(found, key=lambda key: (order[key[0]], key[1]))
-    return (ids_of(unpack(found.pop(key))[1]) for key in oldest_first)
 
 
 class SealedIds:
@@ -87,13 +89,13 @@ class SealedIds:
         self._log = log
         self._out_of_reach: Sequence[Segment] = ()
 
-    async def load(self, segments: Sequence[Segment]) -> Iterator[Ids]:
+    async def load(self, segments: Sequence[Segment], take: Take) -> None:
         """See `load`. What is out of reach may just have been cut off by a newer owner, but not twice the same.
 
         Who cuts has written a newer snapshot before, which names other segments.
         """
         try:
-            return await load(self._log, segments)
+            await load(self._log, segments, take)
         except OutOfRange as error:
             if segments != self._out_of_reach:
                 self._out_of_reach = segments

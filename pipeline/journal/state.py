@@ -103,11 +103,13 @@ class State:
         self._unindexed = []
         self.index.sealed()
 
-    def load_index(self, sealed: Iterable[Ids]) -> None:
-        """Fill the index of a state that was folded without one: sealed ids first, then those since."""
+    def load_sealed(self, ids: Ids) -> None:
+        """Some of the sealed ids, oldest first, of a state that was folded without an index."""
         self.index.reserve(sum(segment.ids for segment in self.segments))
-        for ids in sealed:
-            self.index.put(ids, sealed=True)
+        self.index.put(ids, sealed=True)
+
+    def load_index(self) -> None:
+        """The ids since then. From now on the index is part of the fold."""
         for ids in self._unindexed:
             self.index.put(ids)
         self._unindexed = []

@@ -17,7 +17,7 @@ from pipeline.streams.membership import begin
 
 log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 8 << 20
-_FETCH_BYTES = 16 << 20
+_FETCH_BYTES = 4 << 20
 _REQUEST_MS = 15_000
 
 
@@ -70,7 +70,7 @@ class Broker:
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,
-            fetch_max_bytes=2 * _FETCH_BYTES,
+            fetch_max_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=50,
             request_timeout_ms=_REQUEST_MS,
         )

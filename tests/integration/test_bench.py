@@ -10,6 +10,7 @@ import pytest
 from bench import place
 from bench.contenders import CONTENDERS
 from bench.place import Broker
+from bench.recovery import measure
 from bench.responses import responses
 from bench.running import run
 
@@ -28,3 +29,14 @@ def test_a_contender_drains_everything(
     assert done.records == N
     assert tuple(done.steps) == contender.steps
     assert 0 < done.seconds == done.steps[contender.steps[-1]]
+
+
+def test_a_worker_recovers_what_was_filled_in(
+    apache_kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(place, "BUILD", tmp_path)
+    told = measure(Broker(apache_kafka, os.getpid()), 100_000, 600)
+    assert (told.ids, told.leaves) == (100_000, 600)
+    assert told.cells >= 600
+    assert told.ids_mb > 0
+    assert told.seconds > 0

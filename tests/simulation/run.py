@@ -55,8 +55,8 @@ def watched(world: World) -> Iterator[None]:
             self.__dict__.setdefault("read", []).append((world.place, effect))
         return True
 
-    def watching_load(self: Any, sealed: Any) -> None:
-        load_index(self, sealed)
+    def watching_load(self: Any) -> None:
+        load_index(self)
         assert world.task is not None
         for place, effect in self.__dict__.pop("read", []):
             world.taken(world.task.tenure.key[1], place, effect)

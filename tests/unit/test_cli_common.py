@@ -171,7 +171,7 @@ def test_memory_of_the_ids():
     settings = Settings(
         expected_rate=10_000, horizon="7d", horizons={"touchpoints": "1h", "responses": "10m"}
     )
-    assert check_config.memory_of_ids(settings) == 10_000 * 3600 * 35
+    assert check_config.memory_of_ids(settings) == 10_000 * 3600 * check_config.BYTES_AN_ID
     assert check_config.memory_warning(settings) == ""
     assert "shorten horizon" in check_config.memory_warning(Settings(expected_rate=1e9))
 
