@@ -23,7 +23,7 @@ NEVER = -(1 << 62)  # a time before all times; leaves room to subtract a horizon
 NO_CELL = -1
 _MINUTE_MS, _HALF_MINUTE_MS = 60_000, 30_000
 _FIRST_ROWS, _GROWTH = 256, 1.5
-_FULL, _FRESH = 0.6, 0.4  # share of the table that is in use when it is made anew, and after that
+_FULL, _FRESH = 0.66, 0.45  # share of the table that is in use when it is made anew, and after that
 _CHUNK = 1 << 16
 _KINDS = {
     **{"a": np.uint64, "b": np.uint64, "lead": np.int64, "version": np.int64},
