@@ -19,7 +19,7 @@ COMMANDS = {
     "Mend": ("rebuild", "reset", "rewind"),
     "Send": ("emit", "replay"),
     "Look": ("report", "query", "verify", "trace"),
-    "About": ("check-config", "version"),
+    "About": ("check-config", "schema", "version"),
 }
 # Modules that another extra than [worker] brings.
 EMBEDDED = {"backports", "chdb", "lz4", "noida_db"}
@@ -49,7 +49,10 @@ def _register() -> None:
     for panel, names in COMMANDS.items():
         for name in names:
             command = import_module(f"pipeline.cli.{name.replace('-', '_')}").run
-            app.command(name, rich_help_panel=panel)(command)
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel)(command)
 
 
 _register()
