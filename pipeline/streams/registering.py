@@ -1,4 +1,4 @@
-"""Our own schemas in a Confluent-compatible registry, for `feedback schema`. A command does not wait as a worker does."""
+"""Our own schemas in a Confluent-compatible registry, for `feedback schema`. A command does not wait, a worker does."""
 
 from __future__ import annotations
 
