@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 TOKEN_VARIABLE = "FEEDBACK_STORE__TOKEN"  # noqa: S105 - the name of the variable
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _BACKLOG = 128
+_OTHERS_SECONDS = 60.0
 
 
 class EmbeddedStore:
@@ -83,8 +85,30 @@ def ensure_store(settings: Settings) -> EmbeddedStore | None:
         return None
     token = settings.store.token
     store = EmbeddedStore(folder, listen.host, listen.port, token.get_secret_value() if token else None)
-    store.start().wait_ready()
+    child = store.start()
+    try:
+        child.wait_ready()
+    except FeedbackError:
+        # two workers that start at one moment both find none; who lost the race uses the other's
+        if not _starting_elsewhere(folder, listen.host, listen.port):
+            raise
+        return None
     return store
+
+
+def _starting_elsewhere(folder: Path, host: str, port: int) -> bool:
+    """Whether another process has the folder, and answers in the end."""
+    end = time.monotonic() + _OTHERS_SECONDS
+    while time.monotonic() < end:
+        if answers(host, port):
+            return True
+        try:
+            Lock(folder, "the store's data").release()
+        except FeedbackError:
+            time.sleep(0.1)
+        else:
+            return False
+    return False
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
@@ -277,3 +278,14 @@ def _free():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_workers_that_start_together_share_the_store_that_one_of_them_starts(settings):
+    with ThreadPoolExecutor(3) as pool:  # a child ends with the thread that started it
+        stores = list(pool.map(lambda _: ensure_store(settings()), range(3)))
+        try:
+            with connect(settings(), write=True, database="default") as client:
+                assert client.command("SELECT 1") == 1
+        finally:
+            for store in filter(None, stores):
+                store.stop()
