@@ -1,4 +1,4 @@
-"""Intervals against published worked examples, exact arithmetic, and how often they are right."""
+"""Intervals against published worked examples and exact arithmetic; how often they hold: test_coverage."""
 
 from __future__ import annotations
 
@@ -18,11 +18,6 @@ getcontext().prec = 40
 SIZES = st.integers(1, 10**7)
 
 
-def binomial(n: int, p: float) -> np.ndarray:
-    """Probability of 0..n hits."""
-    return np.array([math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)])
-
-
 @pytest.mark.parametrize(
     ("hits", "n", "lower", "upper"),
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
@@ -31,6 +26,16 @@ def test_wilson_as_published_by_newcombe(hits: int, n: int, lower: float, upper:
     """R. G. Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3."""
     found = wilson(hits, n)
     assert [round(float(end), 4) for end in found] == [lower, upper]
+
+
+def test_wilson_lies_inside_the_agresti_coull_interval_around_the_same_middle():
+    """4 of 5: 0.6696 +- 0.3100, T. Tullis at measuringux.com/adjustedwald.htm.
+
+    Same middle, and never wider: L. D. Brown, T. T. Cai, A. DasGupta, Statistical Science 16 (2001) 101-133.
+    """
+    lower, upper = map(float, wilson(4, 5))
+    assert (lower + upper) / 2 == pytest.approx(0.6696, abs=1e-4)
+    assert 0.3596 < lower < upper < 0.9796
 
 
 @given(SIZES, st.data())
@@ -86,6 +91,16 @@ def test_mean_is_the_textbook_one(answers: list[int]):
     assert found == pytest.approx([max(average - half, 1), min(average + half, 7)])
 
 
+@pytest.mark.parametrize(
+    ("n", "average", "deviation", "lower", "upper"),
+    [(72, 88, 4.5, 86.96, 89.04), (48, 79, 4.2, 77.81, 80.19)],
+)
+def test_mean_as_published_by_swinscow(n: int, average: float, deviation: float, lower: float, upper: float):
+    """72 printers: T. D. V. Swinscow, M. J. Campbell, Statistics at Square One, ch. 4; 48 farmers by its formula."""
+    found = mean(average, deviation**2 * (n - 1), n, 0, 300)
+    assert [round(float(end), 2) for end in found] == [lower, upper]
+
+
 def test_mean_of_one_answer_has_no_interval():
     assert np.isnan(mean(4.0, 0.0, 1, 1, 7)).all()
     assert [float(end) for end in mean(4.0, 0.0, 2, 1, 7)] == [4.0, 4.0]
@@ -101,51 +116,35 @@ def test_median_ranks_as_published():
     assert tuple(map(int, median_ranks(100))) == (40, 61)
 
 
+def test_median_ranks_as_published_with_data():
+    """The example of ci.median in D. G. Bonett's statpsych (Snedecor, Cochran 1989): 10.8 to 30.9."""
+    values = "30.2 20.4 15.1 10.2 10.5 60.8 20.8 25.0 20.7 30.9 10.8 5.1 50.9 40.0 20.9 10.8 0 20.5 50.8"
+    ordered = sorted(map(float, values.split()))
+    lower, upper = map(int, median_ranks(len(ordered)))
+    assert (ordered[lower - 1], ordered[upper - 1]) == (10.8, 30.9)
+
+
 @pytest.mark.parametrize(
-    ("n", "ranks"), [(6, (1, 6)), (8, (1, 8)), (9, (2, 8)), (10, (2, 9)), (12, (3, 10)), (20, (6, 15))]
+    ("n", "ranks"),
+    [(5, (1, 5)), (6, (1, 6)), (8, (1, 8)), (9, (2, 8)), (10, (2, 9)), (12, (3, 10)), (20, (6, 15))],
 )
 def test_median_ranks_are_those_of_the_exact_tables(n: int, ranks: tuple[int, int]):
     assert tuple(map(int, median_ranks(n))) == ranks
 
 
-@pytest.mark.parametrize("n", range(6))
-def test_no_two_of_five_durations_are_sure_of_the_median(n: int):
+@pytest.mark.parametrize("n", range(5))
+def test_no_two_of_four_durations_are_sure_of_the_median(n: int):
     assert tuple(map(int, median_ranks(n))) == (0, 0)
 
 
 def test_median_ranks_hold_the_median_in_95_of_100_samples():
     """Exact: the median lies between order statistics l and u with probability P(l <= Bin(n, 1/2) < u)."""
     held = []
-    for n in range(6, 400):
+    for n in range(5, 400):
         lower, upper = map(int, median_ranks(n))
         held.append(sum(math.comb(n, k) for k in range(lower, upper)) / 2**n)
     assert min(held) > 0.935
     assert 0.95 < statistics.fmean(held) < 0.96
-
-
-@pytest.mark.parametrize("n", [5, 10, 30, 100])
-def test_wilson_covers_95_percent(n: int):
-    """Exact, averaged over shares 0.01 .. 0.99: how the literature states it (Newcombe 1998: 0.952)."""
-    lower, upper = wilson(np.arange(n + 1), n)
-    shares = np.arange(1, 100) / 100
-    held = [binomial(n, p)[(lower <= p) & (p <= upper)].sum() for p in shares]
-    assert 0.945 < statistics.fmean(held) < 0.965
-
-
-@pytest.mark.parametrize("n", [5, 10, 30])
-def test_adjusted_wald_covers_95_percent(n: int):
-    """Exact, averaged over a grid of promoters and detractors, all trinomial samples counted."""
-    counts = [(p, d) for p in range(n + 1) for d in range(n + 1 - p)]
-    promoters, detractors = np.array(counts).T
-    ways = np.array([math.comb(n, p) * math.comb(n - p, d) for p, d in counts], float)
-    lower, upper = adjusted_wald(promoters, detractors, n)
-    held = []
-    for good, bad in [(g / 20, b / 20) for g in range(1, 19) for b in range(1, 20 - g)]:
-        neither = 1 - good - bad
-        chance = ways * good**promoters * bad**detractors * neither ** (n - promoters - detractors)
-        net = 100 * (good - bad)
-        held.append(chance[(lower <= net) & (net <= upper)].sum())
-    assert 0.93 < statistics.fmean(held) < 0.97
 
 
 def test_nothing_answered_is_unknown_and_not_zero():

@@ -233,9 +233,11 @@ def test_the_median_of_an_even_number_is_the_lower_of_the_two_in_the_middle():
     assert score("resolution", None, {0: 50, 80: 50})["resolution"].value == 2 ** (-0.5 / 8)
 
 
-def test_five_resolutions_have_a_median_and_no_interval():
+def test_the_interval_of_five_resolutions_is_all_of_them_and_four_have_none():
     found = score("resolution", None, durations(1, 2, 3, 4, 5))["resolution"]
-    assert found == Score(pytest.approx(3, rel=0.045), None, None, 5)
+    assert found == Score(pytest.approx(3, rel=0.045), 2 ** (-1 / 8), pytest.approx(5, rel=0.09), 5)
+    few = score("resolution", None, durations(1, 2, 3, 4))["resolution"]
+    assert few == Score(pytest.approx(2, rel=0.045), None, None, 4)
 
 
 def test_resolutions_of_no_time_at_all_take_zero_seconds():
@@ -243,7 +245,7 @@ def test_resolutions_of_no_time_at_all_take_zero_seconds():
     assert score("resolution", None, {})["resolution"] == Score(None, None, None, 0)
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=6, max_size=200))
+@given(st.lists(st.integers(0, 10**9), min_size=5, max_size=200))
 def test_the_interval_of_a_median_holds_the_median(milliseconds: list[int]):
     found = score("resolution", None, durations(*(ms / 1000 for ms in milliseconds)))["resolution"]
     assert found.lower is not None and found.upper is not None and found.value is not None
