@@ -178,6 +178,10 @@ def require_free(host: str, port: int, what: str, key: str) -> None:
             raise FeedbackError(msg) from error
 
 
+class InUse(FeedbackError):
+    """Another process has the folder."""
+
+
 class Lock:
     """A folder that one instance uses at a time. The lock ends with its holders, however they end."""
 
@@ -189,7 +193,7 @@ class Lock:
             what: what the folder is, for the message, such as "the demo's data".
 
         Raises:
-            FeedbackError: another process holds it.
+            InUse: another process holds it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / "lock").open("a+")
@@ -199,7 +203,7 @@ class Lock:
             holder = self._holder()
             self._file.close()
             msg = f"{what} in {folder} is in use by process {holder}: stop that one, or use another folder"
-            raise FeedbackError(msg) from error
+            raise InUse(msg) from error
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()

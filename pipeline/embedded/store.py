@@ -21,7 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.embedded.process import Child, Lock
+from pipeline.embedded.process import Child, InUse, Lock
 from pipeline.errors import FeedbackError
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 TOKEN_VARIABLE = "FEEDBACK_STORE__TOKEN"  # noqa: S105 - the name of the variable
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _BACKLOG = 128
-_OTHERS_SECONDS = 60.0
+IN_USE = 75  # exit code of a store whose folder another one has
+_OTHERS_SECONDS = 20.0
+_LOOK_SECONDS = 0.5
 
 
 class EmbeddedStore:
@@ -84,31 +86,23 @@ def ensure_store(settings: Settings) -> EmbeddedStore | None:
     if folder is None or answers(listen.host, listen.port):
         return None
     token = settings.store.token
-    store = EmbeddedStore(folder, listen.host, listen.port, token.get_secret_value() if token else None)
-    child = store.start()
-    try:
-        child.wait_ready()
-    except FeedbackError:
-        # two workers that start at one moment both find none; who lost the race uses the other's
-        if not _starting_elsewhere(folder, listen.host, listen.port):
-            raise
-        return None
-    return store
-
-
-def _starting_elsewhere(folder: Path, host: str, port: int) -> bool:
-    """Whether another process has the folder, and answers in the end."""
     end = time.monotonic() + _OTHERS_SECONDS
-    while time.monotonic() < end:
-        if answers(host, port):
-            return True
+    while True:
+        store = EmbeddedStore(folder, listen.host, listen.port, token.get_secret_value() if token else None)
+        child = store.start()
         try:
-            Lock(folder, "the store's data").release()
+            child.wait_ready()
         except FeedbackError:
-            time.sleep(0.1)
+            # workers that start at one moment all find none: who lost the race uses the winner's, if that lives on
+            if answers(listen.host, listen.port):
+                return None
+            if child.code != IN_USE or time.monotonic() > end:
+                raise
+            time.sleep(_LOOK_SECONDS)
         else:
-            return False
-    return False
+            return store
+        if answers(listen.host, listen.port):
+            return None
 
 
 @contextmanager
@@ -229,7 +223,7 @@ def main() -> int:
         )
     except FeedbackError as fault:
         log.error(str(fault))  # noqa: TRY400 - a sentence for people, not a bug
-        return 1
+        return IN_USE if isinstance(fault, InUse) else 1
     return 0
 
 
