@@ -7,17 +7,18 @@ fold it, and decide again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pipeline.journal.effect import Effect, effect_of, pack_effect
 from pipeline.journal.index import Ids
-from pipeline.journal.log import MOST_BYTES, Entry, Log, Unknown
+from pipeline.journal.log import MOST_BYTES, Log, Unknown
 from pipeline.journal.pack import unpack
+from pipeline.journal.reading import Reading, Tail
 from pipeline.journal.segments import MissingSegment, SealedIds, needed, seal
-from pipeline.journal.snapshot import Chunk, Gathering, chunk_of, chunks_of, load_state
+from pipeline.journal.snapshot import Chunk, Gathering, chunk_of, chunks_of
 from pipeline.journal.state import State
 
 Run = Callable[..., Awaitable[Any]]
@@ -43,19 +44,6 @@ class JournalCounts:
     conflicts: int = 0
     unknown: int = 0
     ignored: int = 0
-
-
-@dataclass
-class Tail:
-    """Records of a journal behind its last snapshot, which a recovery folds; their size in bytes."""
-
-    records: int = 0
-    size: int = 0
-
-    def add(self, value: bytes | None) -> None:
-        """One more."""
-        self.records += 1
-        self.size += len(value or b"")
 
 
 class Journal:
@@ -150,6 +138,7 @@ class Journal:
             if not await self._put(chunk, partial(self._stands, chunk)):
                 return False
         state.sealed(segments)
+        self._gathering.forget(state.useful)
         self.tail, self._snapshot_bytes = Tail(), sum(map(len, chunks))
         await self._log.truncate(first)
         if segments:
@@ -198,14 +187,20 @@ class Journal:
 
     async def _stands(self, chunk: bytes) -> None:
         """A chunk of ours: if we give up the snapshot, the others may still complete it, for everybody."""
-        self._gathering.take(chunk_of(*unpack(chunk)))
+        self._gather(chunk_of(*unpack(chunk)))
 
     def _pass(self, chunk: Chunk) -> None:
         """Mostly of somebody else's. Segments that the snapshot does not name may be gone: ours are now the same."""
-        complete, state = self._gathering.take(chunk) is not None, self.state
+        complete, state = self._gather(chunk), self.state
         if complete and chunk.sequence == state.sequence > state.snapshot_sequence:
             state.sealed(chunk.segments)
+            self._gathering.forget(state.useful)
             self.tail = Tail()
+
+    def _gather(self, chunk: Chunk) -> bool:
+        """Whether a snapshot is complete with this chunk of it."""
+        self._gathering.forget(self.state.useful)
+        return self._gathering.take(chunk.sequence, chunk) is not None
 
     async def _start_over(self, begin: int, end: int) -> None:
         """From the first record that is left, by way of the snapshots among them."""
@@ -245,53 +240,3 @@ class Journal:
             f"{self.next} was acknowledged; use replication 3 with min.insync.replicas=2, then run `feedback reset`"
         )
         raise JournalBroken(msg)
-
-
-class Reading:
-    """A journal read from its first record that is left.
-
-    The log need not begin at the snapshot that was truncated to: a killed broker forgets recent truncations, and old
-    records come back. So the base is the first complete snapshot, replaced by every later one that is not behind.
-
-    Attributes:
-        state: the fold so far, without an index.
-        searching: no base yet.
-        ahead: an effect was numbered beyond the next one: the base is a zombie's, a later snapshot must replace it.
-        tail: effects since the base.
-        base: bytes of the base.
-        base_time: when the base was written, milliseconds since 1970; 0 without one.
-        ignored: effects that were not the next one.
-    """
-
-    def __init__(self, *, searching: bool) -> None:
-        self.state = State(indexing=False)
-        self.searching = searching
-        self.ahead = False
-        self.tail = Tail()
-        self.base = 0
-        self.base_time = 0
-        self.ignored = 0
-        self.gathering = Gathering({})
-
-    def take(self, entries: Iterable[Entry]) -> None:
-        """More records, in the order of the log."""
-        for entry in entries:
-            head, columns = unpack(entry.value or b"")
-            if head["kind"] == "snapshot":
-                self._snapshot(chunk_of(head, columns), entry.time)
-            elif not self.searching:
-                self.tail.add(entry.value)
-                self._effect(effect_of(head, columns))
-
-    def _snapshot(self, chunk: Chunk, time: int) -> None:
-        blob, state = self.gathering.take(chunk), self.state
-        first = chunk.sequence >= state.sequence and chunk.sequence > state.snapshot_sequence
-        if blob is not None and (self.searching or first):
-            self.state = load_state(blob, chunk.segments)
-            self.searching, self.ahead, self.tail = False, False, Tail()
-            self.base, self.base_time = len(blob), time
-
-    def _effect(self, effect: Effect) -> None:
-        if not self.state.fold(effect):
-            self.ahead |= effect.sequence > self.state.sequence + 1
-            self.ignored += 1

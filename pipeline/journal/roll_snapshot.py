@@ -105,7 +105,7 @@ class RollSnapshots:
                 chunk = _chunk_of(entry.value or b"")
                 if chunk.position <= best.position:
                     continue
-                blob = gathering.take(chunk)
+                blob = gathering.take(chunk.position, chunk)
                 best = best if blob is None else Found(chunk.position, blob)
         self._next = end
         return best if best.blob else None

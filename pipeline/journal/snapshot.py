@@ -80,17 +80,26 @@ class Part(Protocol):
 
 @dataclass
 class Gathering:
-    """Chunks of snapshots on the way to being complete."""
+    """Chunks of snapshots on the way to being complete, by how far the snapshot goes and its name."""
 
-    parts: dict[str, dict[int, bytes]]
+    parts: dict[tuple[int, str], dict[int, bytes]]
 
-    def take(self, chunk: Part) -> bytes | None:
-        """The whole of a snapshot, once its last chunk is here."""
-        parts = self.parts.setdefault(chunk.name, {})
+    def take(self, goes_to: int, chunk: Part) -> bytes | None:
+        """The whole of a snapshot, once its last chunk is here.
+
+        Args:
+            goes_to: what the snapshot was folded up to, as its kind counts it.
+            chunk: of it.
+        """
+        parts = self.parts.setdefault((goes_to, chunk.name), {})
         parts[chunk.number] = chunk.part
         if len(parts) < chunk.chunks:
             return None
-        return b"".join(part for _, part in sorted(self.parts.pop(chunk.name).items()))
+        return b"".join(part for _, part in sorted(self.parts.pop((goes_to, chunk.name)).items()))
+
+    def forget(self, before: int) -> None:
+        """Snapshots that do not go as far as this are of no use any more; their writers may have died in the middle."""
+        self.parts = {key: parts for key, parts in self.parts.items() if key[0] >= before}
 
 
 def _dump(state: State) -> bytes:

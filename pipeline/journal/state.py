@@ -128,6 +128,11 @@ class State:
             for done in [s for s in list(self.outbox) if s <= sequence]:  # a copy: a fold may run in a thread
                 del self.outbox[done]
 
+    @property
+    def useful(self) -> int:
+        """The number from which on a snapshot can still count: not behind, and the first of its number."""
+        return max(self.sequence, self.snapshot_sequence + 1)
+
     def number(self, leaf: Series) -> int | None:
         """The number of a leaf; None for one that never occurred."""
         return self._leaf_numbers.get(leaf)

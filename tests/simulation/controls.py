@@ -21,10 +21,11 @@ from pipeline.journal.celltable import CellTable
 from pipeline.journal.deltas_partition import DeltasPartition
 from pipeline.journal.hours import HOUR_MS, Hours
 from pipeline.journal.index import NEVER
-from pipeline.journal.journal import Journal, Reading
+from pipeline.journal.journal import Journal
 from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Outbox
 from pipeline.journal.partition import SourcePartition
+from pipeline.journal.reading import Reading
 from pipeline.journal.roll_snapshot import RollSnapshots
 from pipeline.journal.rollup import Changed, Folded, Rollup
 from pipeline.journal.snapshot import Gathering, load_state
@@ -129,7 +130,7 @@ async def _deliveries_only(self: Any, stop: int) -> None:
 
 def _equal_replaces(self: Any, chunk: Any, *_: Any) -> None:
     """A later snapshot of the same number counts, too: for those who read from the beginning."""
-    blob = self.gathering.take(chunk)
+    blob = self.gathering.take(chunk.sequence, chunk)
     if blob is not None and (self.searching or chunk.sequence >= self.state.sequence):
         self.state = load_state(blob, chunk.segments)
         self.searching, self.ahead, self.base = False, False, len(blob)
@@ -239,7 +240,7 @@ async def _last_complete(
         entries, position = await self._log.read(position, end)
         for entry in entries:
             chunk = roll_snapshot._chunk_of(entry.value)
-            blob = gathering.take(chunk)
+            blob = gathering.take(chunk.position, chunk)
             if blob is not None and (best is None or better(chunk.position, best.position)):
                 best = roll_snapshot.Found(chunk.position, blob)
     self._next = end

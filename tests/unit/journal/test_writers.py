@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from dataclasses import replace
@@ -15,11 +16,13 @@ from pipeline.journal.deltas import unpack_delta
 from pipeline.journal.effect import Effect, pack_effect
 from pipeline.journal.grouping import Changes
 from pipeline.journal.index import NEVER, Ids
-from pipeline.journal.journal import Journal, JournalBroken, Reading
+from pipeline.journal.journal import Journal, JournalBroken
 from pipeline.journal.leaves import Leaves
 from pipeline.journal.log import Entry, OutOfRange, Unknown
 from pipeline.journal.outcomes import Arrivals, Outcome, settle
+from pipeline.journal.pack import unpack
 from pipeline.journal.partition import Decision, SourcePartition
+from pipeline.journal.reading import Reading
 from pipeline.journal.rollup import Rollup
 from pipeline.journal.state import State
 from pipeline.measures.cells import Series
@@ -188,3 +191,57 @@ async def test_deleted_ids_stop_the_worker_at_the_second_look() -> None:
         await later.catch_up()
     with pytest.raises(JournalBroken, match=r"they were deleted.*feedback reset"):
         await later.catch_up()
+
+
+class Breaking(MemoryLog):
+    """The second chunk of every snapshot is never written, as long as `breaks`."""
+
+    breaks = True
+
+    async def append(self, value: bytes) -> int:
+        """One record."""
+        head, _ = unpack(value)
+        if self.breaks and head["kind"] == "snapshot" and head["chunk"] == 1:
+            raise Unknown("never written")
+        return await super().append(value)
+
+
+async def test_snapshots_that_never_complete_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their writer gave them up, or died in the middle: nobody may hold their chunks until his next recovery."""
+    monkeypatch.setattr("pipeline.journal.snapshot._CHUNK", 64)
+    log, ids = Breaking(), MemoryLog()
+    writer, reader = Journal(log, ids, "journal/0", "w"), Journal(log, ids, "journal/0", "r")
+    for k in range(1, 9):
+        assert await writer.append(_effect(k))
+        with contextlib.suppress(Unknown):
+            await writer.snapshot(1 << 40)
+        await reader.catch_up()
+    late = Journal(log, ids, "journal/0", "l")
+    await late.catch_up()
+    assert [len(one._gathering.parts) for one in (writer, reader, late)] == [1, 1, 1]
+    log.breaks = False
+    assert await writer.snapshot(1 << 40)
+    await reader.catch_up()
+    await late.catch_up()
+    assert not writer._gathering.parts
+    assert not reader._gathering.parts
+    assert not late._gathering.parts
+
+
+async def test_half_a_gap_is_not_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The delivery skips records, and what was read instead makes an effect that no record can hold."""
+    log, inputs = MemoryLog(), MemoryLog(random.Random(1))
+    for k in range(30):
+        inputs.put(str(k).encode())
+    worker = SourcePartition(
+        "responses", 0, 2,
+        journal=Journal(log, MemoryLog(), "journal/0", "w"),
+        inputs=inputs, outputs=MemoryOutputs(), decide=Count(),
+    )  # fmt: skip
+    await worker.recover()
+    two = worker._decide(worker.state, 0, Records.of([b"0", b"1"], [0, 1], [0, 0])).effect
+    monkeypatch.setattr("pipeline.journal.journal.MOST_BYTES", len(pack_effect(two)) + 8)
+    await worker.apply(Records.of([b"20", b"21"], [20, 21], [0, 0]))
+    assert worker.state.applied == 21
+    assert worker.filled >= 20
+    assert worker.state.outcomes == Counter({(0, Outcome.COUNTED): 22})
