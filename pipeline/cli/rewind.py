@@ -17,11 +17,11 @@ def run(config: ConfigOption = None) -> None:
     Stop all workers first. Rows have their position as identity, so storing them again changes nothing that is there;
     what is older than the retention of the topics must come from the backup.
     """
-    from pipeline.streams.rewind import rewind
+    from pipeline.streams.rewind import rewind, stored
 
     settings = load_settings(config)
     _refuse_other_topics(settings)
-    records = asyncio.run(rewind(settings))
+    records = asyncio.run(rewind(settings, "archive", stored(settings)))
     console.print(f"{records:,} records will be stored again by the next worker that starts")
 
 

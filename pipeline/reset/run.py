@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from pipeline.config import Settings
 from pipeline.reset import tables, topics
 from pipeline.reset.tables import DONE, PLANNED, Plan
+from pipeline.streams.rewind import rewind
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
 from pipeline.verify.ask import frame
@@ -86,7 +87,9 @@ def reset(settings: Settings, client: Client, intent: Intent, say: Say) -> None:
 
 async def _made(settings: Settings) -> None:
     await ensure(settings)
-    await topics.rewind(settings)
+    names = [one.name for one in Topics(settings.kafka.prefix).all_topics()]
+    for group in topics.GROUPS:
+        await rewind(settings, group, names)
 
 
 def _replaced(before: Plan, aside: set[str], begins: Mapping[str, int]) -> Plan:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 
@@ -16,7 +15,7 @@ from pipeline.config import Settings
 from pipeline.errors import FeedbackError
 from pipeline.journal.log import OutOfRange, Unknown
 from pipeline.streams.connection import client_options
-from pipeline.streams.kafka_log import Broker, KafkaLog, started, stopped
+from pipeline.streams.kafka_log import Broker, KafkaLog
 from pipeline.streams.setup import admin_client, partition_counts
 from pipeline.streams.topics import Topics
 
@@ -179,19 +178,3 @@ async def _delete(admin: AIOKafkaAdminClient, names: list[str]) -> None:
                 f"the broker does not delete {one.get('topic') or one.get('name')}: {for_code(code).__name__}"
             )
             raise FeedbackError(msg)
-
-
-async def rewind(settings: Settings) -> None:
-    """Both groups read everything from its beginning."""
-    names = [one.name for one in Topics(settings.kafka.prefix).all_topics()]
-    for group in GROUPS:
-        consumer = AIOKafkaConsumer(
-            **client_options(settings), group_id=f"{settings.kafka.prefix}.{group}", enable_auto_commit=False
-        )
-        await started(consumer)
-        try:
-            places = [TopicPartition(name, p) for name in names for p in range(settings.kafka.partitions)]
-            consumer.assign(places)
-            await consumer.commit(await consumer.beginning_offsets(places))
-        finally:
-            await stopped(consumer)

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from pipeline.errors import FeedbackError
 from pipeline.stores.client import connect
-from pipeline.streams.rewind import rewind
+from pipeline.streams.rewind import rewind, stored
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
 from tests.support.stores import set_up
@@ -37,10 +37,10 @@ async def test_only_when_nobody_stores_and_then_all_of_it(settings, apache_kafka
         read += sum(map(len, (await storing.getmany(timeout_ms=200)).values()))
     await storing.commit()
     with pytest.raises(FeedbackError, match="stop all workers"):
-        await rewind(configured)
+        await rewind(configured, "archive", stored(configured))
     await storing.stop()
 
-    assert await rewind(configured) == 300
+    assert await rewind(configured, "archive", stored(configured)) == 300
     asking = AIOKafkaConsumer(bootstrap_servers=apache_kafka, group_id=group, enable_auto_commit=False)
     await asking.start()
     kept = [await asking.committed(TopicPartition(topic, p)) for p in range(4)]
@@ -51,7 +51,7 @@ async def test_only_when_nobody_stores_and_then_all_of_it(settings, apache_kafka
 async def test_a_broker_that_is_away_is_a_sentence(settings):
     configured = settings(kafka={"bootstrap": "127.0.0.1:9"})
     with pytest.raises(FeedbackError, match="start it"):
-        await asyncio.wait_for(rewind(configured), 30)
+        await asyncio.wait_for(rewind(configured, "archive", stored(configured)), 30)
 
 
 async def test_not_with_topics_that_are_older_than_the_store(settings, variables, apache_kafka, store):

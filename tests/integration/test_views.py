@@ -318,6 +318,29 @@ def test_current_resolutions_and_outcomes(write, ask):
     assert (row["n"], row["day"]) == (5, NOON.date())
 
 
+def test_resolutions_counted_anew_replace_the_ones_put_aside(write, ask):
+    """A reset adds 1000 x its number to the partition of what was there, and revisions begin anew."""
+    time = int(NOON.timestamp() * 1000)
+    rows = [
+        {
+            "case_id": case, "occurred_at": time, "touchpoint": "support", "channel": "phone", "segment": None,
+            "priority": None, "opened_at": time, "full_resolution_seconds": seconds, "reopens": 0,
+            "revision": revision, "retracted": retracted,
+            "kafka_partition": partition, "kafka_offset": offset, "kafka_time": time,
+        }
+        for offset, (case, partition, revision, seconds, retracted) in enumerate((
+            ("twice", 1000, 5, 50.0, False), ("twice", 2000, 1, 21.0, False), ("twice", 2000, 0, 20.0, False),
+            ("again", 2003, 7, 70.0, False), ("again", 3, 0, 10.0, False),
+            ("gone", 1003, 2, 30.0, False), ("gone", 3, 0, 10.0, True),
+        ))
+    ]  # fmt: skip
+    write("resolutions", pl.DataFrame(rows, infer_schema_length=None))
+    found = ask(
+        "SELECT case_id, full_resolution_seconds AS seconds FROM current_resolutions ORDER BY case_id"
+    )
+    assert [(row["case_id"], row["seconds"]) for row in found] == [("again", 10.0), ("twice", 21.0)]
+
+
 def test_the_report_equals_the_views(write, store, database, ask, seed):
     rows = random_cells(random.Random(seed), 800, range(-1500, 2))
     write("cells", pl.DataFrame(rows))
