@@ -185,7 +185,7 @@ class _Archive:
         self._source = sources(Topics("bench"), bounds(SHIPPED))[0]
 
     def store(self, partition: int, records: Records) -> None:
-        self._encoded(self._rows(self._source, partition, records).frame)
+        self._encoded(self._rows(self._source, partition, records).frame, compress=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
@@ -49,9 +50,10 @@ class AwayError(SinkError):
 class Sink:
     """Inserts frames. Not for several threads at a time."""
 
-    def __init__(self, client: Client) -> None:
-        """Through a client that may write."""
+    def __init__(self, client: Client, *, compress: bool = True) -> None:
+        """Through a client that may write; on one machine, what is compressed costs more than it saves."""
         self._client = client
+        self._compress = compress
 
     def insert(self, table: str, frame: pl.DataFrame) -> None:
         """Insert all rows; when it returns they are stored.
@@ -69,7 +71,9 @@ class Sink:
             return
         names = frame.columns
         try:
-            self._client.raw_insert(table, names, encoded(frame), fmt=FORMAT)
+            # not as bytes: those are copied behind the statement
+            block: Any = memoryview(encoded(frame, compress=self._compress))
+            self._client.raw_insert(table, names, block, fmt=FORMAT)
         except ClickHouseError as fault:
             raise _classified(table, fault) from fault
 
@@ -78,11 +82,11 @@ class Sink:
         self._client.close()
 
 
-def encoded(frame: pl.DataFrame) -> bytes:
+def encoded(frame: pl.DataFrame, *, compress: bool = True) -> bytes:
     """The frame as an Arrow stream of types that ClickHouse converts without loss."""
     out = io.BytesIO()
     frame.select([_column(name, dtype) for name, dtype in frame.schema.items()]).write_ipc_stream(
-        out, compression="lz4", compat_level=pl.CompatLevel.oldest()
+        out, compression="lz4" if compress else "uncompressed", compat_level=pl.CompatLevel.oldest()
     )
     return out.getvalue()
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -30,6 +31,7 @@ from pipeline.streams.patience import Stopped, until
 from pipeline.streams.pending import Fetched, Pace, Pending
 from pipeline.streams.registry import Registry
 from pipeline.streams.rows import (
+    OUTCOMES,
     PROGRESS,
     Rows,
     Source,
@@ -44,6 +46,7 @@ from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
 _DAY_MS = 86_400_000
+_HURRIED = 0.05
 
 
 class Archive:
@@ -83,6 +86,10 @@ class Archive:
     def topics(self) -> Collection[str]:
         """Full names of the topics that it reads."""
         return self._sources.keys()
+
+    def hurry(self) -> None:
+        """Nothing more is to come: what is there need not wait for more."""
+        self._pace = replace(self._pace, seconds=_HURRIED)
 
     def stored(self) -> dict[TopicPartition, int]:
         """For each partition of ours the offset below which everything is stored."""
@@ -203,21 +210,32 @@ class Archive:
     def _tables(self, pending: Pending) -> dict[str, pl.DataFrame]:
         """All rows that `pending` makes, by table; those that say how far we have come are last."""
         parts: list[Rows] = []
+        anywhere: dict[Source, list[Records]] = {}
         for tp, records in pending.records.items():
-            whole = Records.concat(records)
-            rows = rows_of(self._sources[tp.topic], tp.partition, whole, self._lookup)
-            parts += [rows, Rows(PROGRESS, progress_of(tp.topic, tp.partition, whole), 0)]
-            skipped = rows.skipped
-            if rows.table == "outcome_counts":
-                told, words = told_progress(whole)
-                parts += [
-                    Rows(PROGRESS, told, 0),
-                    Rows(PROGRESS, tallied(rows.frame, int(whole.times[-1])), 0),
-                ]
-                skipped -= words
-            self._note_skipped(self._sources[tp.topic], skipped)
+            whole, source = Records.concat(records), self._sources[tp.topic]
+            parts.append(Rows(PROGRESS, progress_of(tp.topic, tp.partition, whole), 0))
+            if source.by_partition:
+                parts += self._rows(source, tp.partition, whole)
+            else:
+                anywhere.setdefault(source, []).append(whole)
+        for source, wholes in anywhere.items():
+            parts += self._rows(source, 0, Records.concat(wholes))
         tables = dict(joined(parts))
         return {**{name: tables[name] for name in tables if name != PROGRESS}, PROGRESS: tables[PROGRESS]}
+
+    def _rows(self, source: Source, partition: int, records: Records) -> list[Rows]:
+        """The rows of these records, and what they say about progress."""
+        rows = rows_of(source, partition, records, self._lookup)
+        if rows.table != OUTCOMES:
+            self._note_skipped(source, rows.skipped)
+            return [rows]
+        told, words = told_progress(records)
+        self._note_skipped(source, rows.skipped - words)
+        return [
+            rows,
+            Rows(PROGRESS, told, 0),
+            Rows(PROGRESS, tallied(rows.frame, int(records.times[-1])), 0),
+        ]
 
     def _note_skipped(self, source: Source, skipped: int) -> None:
         if skipped and source.check is None:

@@ -102,7 +102,9 @@ class Delivery:
     def _insert(self, table: str, frame: pl.DataFrame) -> None:
         started = time.monotonic()
         if self._sink is None:
-            self._sink = Sink(connect(self._settings, write=True))
+            self._sink = Sink(
+                connect(self._settings, write=True), compress=self._settings.store.folder is None
+            )
         self._sink.insert(table, frame)
         self._metrics.sink_flush(table, time.monotonic() - started)
         self._metrics.sink_rows(table, len(frame))

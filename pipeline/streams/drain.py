@@ -50,6 +50,7 @@ class Drain:
                 await _until(partial(_rolled, worker.roll, tp.partition, end))
             log.info("drained: published")
         if worker.archive:
+            worker.archive.hurry()
             await _until(partial(_stored, worker.archive, await self._ends(worker.archive.topics)))
             log.info("drained: stored")
         worker.stop.set()

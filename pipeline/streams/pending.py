@@ -23,9 +23,9 @@ class Pace:
         fetch_bytes: of one partition in one response of the broker; the memory that an outage binds.
     """
 
-    rows: int = 50_000
+    rows: int = 100_000
     bytes: int = 64 << 20
-    seconds: float = 0.5
+    seconds: float = 1.0
     fetch_bytes: int = 2 << 20
 
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from pipeline.events.batch import Batch, decode
-from pipeline.events.check import Bounds, check_responses, check_touchpoints
+from pipeline.events.check import (
+    RESPONSE_LABEL,
+    TOUCHPOINT_LABEL,
+    Bounds,
+    label_responses,
+    label_touchpoints,
+)
+from pipeline.events.labels import Labels
 from pipeline.events.records import Records
 from pipeline.events.schemas import Lookup, RecordSchema, by_ids, schema
 from pipeline.streams.topics import Topics
 
-Check = Callable[[Batch, Records], Batch]
+Check = Callable[[Batch, Records], tuple[Batch, Labels]]
+_CELL_LABEL = ("instrument", "touchpoint", "channel", "segment")
+OUTCOMES = "outcome_counts"
 PROGRESS = "progress"
 ARCHIVED = "archive"
 TALLIED = "tally"
@@ -29,7 +38,8 @@ class Source:
         schema: of its values.
         positioned: the table also has kafka_partition, kafka_offset and kafka_time.
         check: keeps the rows that count; the others are dead letters, which the tally tells of in a topic of their
-            own.
+            own. It tells the labels of those that it keeps.
+        label: up to four texts that have few values.
     """
 
     topic: str
@@ -37,6 +47,12 @@ class Source:
     schema: RecordSchema
     positioned: bool = False
     check: Check | None = None
+    label: tuple[str, ...] = ()
+
+    @property
+    def by_partition(self) -> bool:
+        """Its rows need to know their partition, or the order within it."""
+        return self.positioned or self.table == OUTCOMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +78,21 @@ def sources(topics: Topics, bounds: Bounds) -> tuple[Source, ...]:
             "responses",
             schema("SurveyResponse"),
             positioned=True,
-            check=lambda batch, records: check_responses(batch, records, bounds),
+            check=lambda batch, records: label_responses(batch, records, bounds),
+            label=RESPONSE_LABEL,
         ),
         Source(
             topics.touchpoints,
             "touchpoints",
             schema("TouchpointEvent"),
             positioned=True,
-            check=check_touchpoints,
+            check=label_touchpoints,
+            label=TOUCHPOINT_LABEL,
         ),
         Source(topics.resolutions, "resolutions", schema("Resolution"), positioned=True),
         Source(topics.dead_letters, "dead_letters", schema("DeadLetter")),
-        Source(topics.outcomes, "outcome_counts", schema("Outcome")),
-        Source(topics.cells, "cells", schema("Cell")),
+        Source(topics.outcomes, OUTCOMES, schema("Outcome")),
+        Source(topics.cells, "cells", schema("Cell"), label=_CELL_LABEL),
         Source(topics.scores, "scores", schema("Score")),
     )
 
@@ -92,14 +110,33 @@ def rows_of(source: Source, partition: int, records: Records, lookup: Lookup = b
         Unseen: `lookup` does not know yet.
     """
     batch = decode(records, source.schema, lookup=by_ids if source.check is None else lookup)
-    if source.check is not None:
-        batch = source.check(batch, records)
-    frame = _positioned(batch, partition, records) if source.positioned else batch.frame
+    if source.check is None:
+        labels = batch.labels(source.label) if source.label else None
+    else:
+        batch, labels = source.check(batch, records)
+    frame = batch.frame if labels is None else _labelled(batch, labels, source.label)
+    if source.positioned:
+        frame = _positioned(frame, batch, partition, records)
     return Rows(source.table, frame, len(records) - len(batch))
 
 
-def _positioned(batch: Batch, partition: int, records: Records) -> pl.DataFrame:
-    return batch.frame.with_columns(
+def _labelled(batch: Batch, labels: Labels, names: Sequence[str]) -> pl.DataFrame:
+    """All columns. A text of a label is there once, and need not be cut out of every record.
+
+    Empty texts of fields that can be null are null, as `check` has it.
+    """
+    others = tuple(field for field in batch.columns if field.name not in names)
+    nullable = {field.name for field in batch.columns if field.null is not None}
+    columns = zip(*labels.texts, strict=True) if labels.texts else [()] * len(names)
+    distinct = [
+        pl.Series(name, [text or (None if name in nullable else "") for text in texts], pl.String)
+        for name, texts in zip(names, columns, strict=True)
+    ]
+    return replace(batch, columns=others).frame.with_columns(some.gather(labels.code) for some in distinct)
+
+
+def _positioned(frame: pl.DataFrame, batch: Batch, partition: int, records: Records) -> pl.DataFrame:
+    return frame.with_columns(
         pl.lit(partition, pl.Int32).alias("kafka_partition"),
         pl.Series("kafka_offset", records.offsets[batch.at]),
         pl.Series("kafka_time", records.times[batch.at]),

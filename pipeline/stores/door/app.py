@@ -16,7 +16,7 @@ from pipeline.stores.door import access
 from pipeline.stores.door.answer import Coder, Piece, headers, streamed, whole
 from pipeline.stores.door.engine import Engine, Statement
 from pipeline.stores.door.refusal import Code, Refusal, refusal
-from pipeline.stores.door.request import Ask, Insert, read, split_insert
+from pipeline.stores.door.request import Ask, Insert, read
 
 T = TypeVar("T")
 _OK = "Ok.\n"
@@ -94,9 +94,8 @@ class Door:
             return self._refused(refusal(Code.QUERY_IS_TOO_LARGE, most))
 
     async def _answer(self, request: web.Request, ask: Ask, *, readonly: bool) -> web.StreamResponse:
-        insert = split_insert(ask.text)
-        if insert is not None:
-            return await self._insert(ask, insert, readonly=readonly)
+        if ask.insert is not None:
+            return await self._insert(ask, ask.insert, readonly=readonly)
         statement = self._statement(ask, readonly=readonly)
         pool = self._readers if readonly else self._writers
         plan = await _in(pool, self._engine.judge, statement)

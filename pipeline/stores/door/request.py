@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -32,35 +32,6 @@ _GAP = re.compile(rb"[ \t\f]*(?:\r?\n)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A request.
-
-    Attributes:
-        text: the statement; with what was sent as its data behind it, as a server joins them.
-        database: None for the default one.
-        format: of the result where the statement names none.
-        parameters: of the query, without "param_".
-        settings: everything else in the URL.
-        query_id: the client's or a new one.
-        wait: nothing is sent before the statement has ended.
-        compress: the client allows a compressed answer.
-        revision: of the native protocol that the client knows; 0 if it does not say.
-        readonly: the client wants it to change nothing.
-    """
-
-    text: bytes
-    database: str | None
-    format: str
-    parameters: Mapping[str, str]
-    settings: Mapping[str, str]
-    query_id: str
-    wait: bool
-    compress: bool
-    revision: int
-    readonly: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Insert:
     """An INSERT that brings its data.
 
@@ -73,6 +44,37 @@ class Insert:
     head: bytes
     format: str
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request.
+
+    Attributes:
+        text: the statement; with what was sent as its data behind it, as a server joins them, but for an INSERT.
+        insert: what it is split into if it is an INSERT with data.
+        database: None for the default one.
+        format: of the result where the statement names none.
+        parameters: of the query, without "param_".
+        settings: everything else in the URL.
+        query_id: the client's or a new one.
+        wait: nothing is sent before the statement has ended.
+        compress: the client allows a compressed answer.
+        revision: of the native protocol that the client knows; 0 if it does not say.
+        readonly: the client wants it to change nothing.
+    """
+
+    text: bytes
+    insert: Insert | None
+    database: str | None
+    format: str
+    parameters: Mapping[str, str]
+    settings: Mapping[str, str]
+    query_id: str
+    wait: bool
+    compress: bool
+    revision: int
+    readonly: bool
 
 
 async def read(request: web.Request, most: int) -> tuple[Ask, Mapping[str, str]]:
@@ -108,10 +110,11 @@ def _ask(arguments: Mapping[str, str], headers: Mapping[str, str], body: bytes) 
     if _is_on(arguments, "compress") or _is_on(arguments, "decompress"):
         text = "compress=1 (compressed blocks): use Content-Encoding and Accept-Encoding instead"
         raise refusal(Code.NOT_IMPLEMENTED, text)
-    query = arguments.get("query", "").encode()
+    statement, insert = _statement(arguments.get("query", "").encode(), body)
     settings = {k: v for k, v in arguments.items() if k not in _OWN and not k.startswith("param_")}
     return Ask(
-        text=query + b"\n" + body if query and body else query or body,
+        text=statement,
+        insert=insert,
         database=arguments.get("database") or headers.get("X-ClickHouse-Database") or None,
         format=arguments.get("default_format") or headers.get("X-ClickHouse-Format") or _DEFAULT_FORMAT,
         parameters={k[6:]: v for k, v in arguments.items() if k.startswith("param_")},
@@ -122,6 +125,15 @@ def _ask(arguments: Mapping[str, str], headers: Mapping[str, str], body: bytes) 
         revision=_number(arguments, "client_protocol_version"),
         readonly=_is_on(arguments, "readonly"),
     )
+
+
+def _statement(query: bytes, body: bytes) -> tuple[bytes, Insert | None]:
+    """Text and INSERT of a request. Data that comes alone, and may be large, is not copied behind the statement."""
+    alone = split_insert(query) if query and body else None
+    if alone is not None and not alone.data:
+        return query, replace(alone, data=body)
+    text = query + b"\n" + body if query and body else query or body
+    return text, split_insert(text)
 
 
 def split_insert(text: bytes) -> Insert | None:

@@ -1,0 +1,86 @@
+"""Records as rows: every column as the plain decoder reads it, whatever way it came to be."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from pipeline.events import wire
+from pipeline.events.records import Records
+from pipeline.events.schemas import schema
+from pipeline.measures.instruments import SHIPPED, bounds
+from pipeline.streams.rows import Source, rows_of, sources
+from pipeline.streams.topics import Topics
+
+NOW = 1_800_000_000_000
+RESPONSE = {
+    "response_id": "r-1",
+    "occurred_at": NOW,
+    "source": "shop",
+    "instrument": "csat_1_5",
+    "score": 4,
+    "touchpoint": "checkout",
+    "channel": "web",
+    "customer_id": None,
+    "case_id": None,
+    "segment": "business",
+    "language": "de",
+    "comment": "gut",
+    "touchpoint_at": None,
+    "revision": 0,
+    "retracted": False,
+}
+CELL = {
+    "metric": "reopen",
+    "instrument": "",
+    "touchpoint": "support",
+    "channel": "mail",
+    "segment": "none",
+    "bucket": NOW,
+    "bin": 1,
+    "origin": "live",
+    "part": 7,
+    "n": 3,
+    "total": 0.0,
+    "version": 9,
+}
+
+
+def source(table: str) -> Source:
+    return next(one for one in sources(Topics("feedback"), bounds(SHIPPED)) if one.table == table)
+
+
+def records(values: list[bytes]) -> Records:
+    return Records.of(values, list(range(5, 5 + len(values))), [NOW] * len(values))
+
+
+def test_responses_are_rows_with_their_position():
+    told = [
+        RESPONSE,
+        RESPONSE | {"response_id": "r-2", "segment": "", "touchpoint": "delivery"},
+        RESPONSE | {"response_id": "r-3", "segment": None, "comment": ""},
+    ]
+    values = [wire.encode(schema("SurveyResponse"), one) for one in told]
+    rows = rows_of(source("responses"), 3, records([values[0], b"garbage", *values[1:]]))
+    assert rows.skipped == 1
+    expected = [one | {"segment": one["segment"] or None, "kafka_partition": 3} for one in told]
+    found = rows.frame.to_dicts()
+    assert [row.pop("kafka_offset") for row in found] == [5, 7, 8]
+    assert [row.pop("kafka_time") for row in found] == [NOW] * 3
+    assert found == expected
+
+
+def test_cells_keep_empty_texts():
+    """The instrument of a share is empty, and no null."""
+    told = [CELL, CELL | {"instrument": "csat_1_5", "metric": "csat"}]
+    rows = rows_of(source("cells"), 0, records([wire.encode(schema("Cell"), one) for one in told]))
+    assert rows.frame.to_dicts() == told
+
+
+@pytest.mark.parametrize("table", ["responses", "touchpoints", "cells"])
+def test_no_rows_have_the_same_types(table: str):
+    """Or what came of one partition could not be joined with what came of another."""
+    one = source(table)
+    empty = rows_of(one, 0, records([b"garbage"])).frame
+    assert empty.is_empty()
+    assert empty.schema["touchpoint"] == pl.String
