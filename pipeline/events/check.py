@@ -27,31 +27,21 @@ Bounds = Mapping[str, tuple[int, int]]
 _Fault = tuple[Reason, Mask, str]
 
 
-def check_responses(batch: Batch, records: Records, bounds: Bounds) -> Batch:
-    """The responses that count; an empty segment becomes null.
+def label_responses(batch: Batch, records: Records, bounds: Bounds) -> tuple[Batch, Labels]:
+    """The responses that count, where an empty segment becomes null, and the RESPONSE_LABEL of each.
 
     Args:
         batch: what was decoded.
         records: what it was decoded from.
         bounds: of each instrument the lowest and the highest score.
     """
-    return label_responses(batch, records, bounds)[0]
-
-
-def check_touchpoints(batch: Batch, records: Records) -> Batch:
-    """The touchpoints that count; an empty segment becomes null."""
-    return label_touchpoints(batch, records)[0]
-
-
-def label_responses(batch: Batch, records: Records, bounds: Bounds) -> tuple[Batch, Labels]:
-    """The same as `check_responses`, and the RESPONSE_LABEL of each record."""
     labels = batch.labels(RESPONSE_LABEL)
     faults = _common(batch, records, labels, {"touchpoint": 1, "channel": 2})
     return _checked(batch, records, labels, [*faults, *_scores(batch, labels, bounds)])
 
 
 def label_touchpoints(batch: Batch, records: Records) -> tuple[Batch, Labels]:
-    """The same as `check_touchpoints`, and the TOUCHPOINT_LABEL of each record."""
+    """The touchpoints that count, where an empty segment becomes null, and the TOUCHPOINT_LABEL of each."""
     labels = batch.labels(TOUCHPOINT_LABEL)
     faults = _common(batch, records, labels, {"touchpoint": 1, "channel": 2, "action": 0})
     return _checked(batch, records, labels, [*faults, *_long_cases(batch)])

@@ -7,7 +7,7 @@ import numpy as np
 from bench.responses import responses
 from pipeline.events import wire
 from pipeline.events.batch import decode
-from pipeline.events.check import check_responses
+from pipeline.events.check import label_responses
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
 from pipeline.events.schemas import schema
@@ -31,7 +31,7 @@ def test_what_is_expected_equals_a_recount():
     n = 5_000
     sent = responses(n, seed=5, garbage=0.01, rate=100.0)
     records = Records.of(sent.values, list(range(n)), [2**42] * n)
-    batch = check_responses(decode(records, schema("SurveyResponse")), records, bounds(SHIPPED))
+    batch = label_responses(decode(records, schema("SurveyResponse")), records, bounds(SHIPPED))[0]
     good, distinct = len(batch), len(np.unique(batch.a))
     assert sent.expected == {"counted": distinct, "duplicate": good - distinct, "dead_letter": n - good}
     assert all(sent.expected.values())

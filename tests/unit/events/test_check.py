@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events.batch import Batch, decode
-from pipeline.events.check import AHEAD_MS, check_responses, check_touchpoints
+from pipeline.events.check import AHEAD_MS, label_responses, label_touchpoints
 from pipeline.events.rejected import Reason
 from pipeline.events.schemas import RecordSchema
 from pipeline.events.wire import encode
@@ -39,8 +39,8 @@ def checked(schema: RecordSchema, some: list[bytes | None], columns: tuple[str, 
     records = batch_of(some)
     batch = decode(records, schema, columns)
     if schema is RESPONSE:
-        return check_responses(batch, records, BOUNDS)
-    return check_touchpoints(batch, records)
+        return label_responses(batch, records, BOUNDS)[0]
+    return label_touchpoints(batch, records)[0]
 
 
 def respond(**changes: Any) -> bytes:
