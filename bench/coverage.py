@@ -19,7 +19,7 @@ from pipeline.measures import bins, intervals
 SIZES = (5, 10, 30, 100, 1000)
 PAGE = Path(__file__).parent.parent / "docs" / "scores.md"
 START = "<!-- written by python -m bench.coverage -->"
-END = "<!-- end -->"
+END = "<!-- end of coverage -->"
 
 SEED = 1
 SHARES = 1_000  # true shares, in the middles of as many equal parts of 0..1
@@ -102,9 +102,18 @@ def text(found: dict[str, dict[int, Coverage]]) -> str:
 
 
 def written(page: str, block: str) -> str:
-    """`page` with the table in its place."""
-    before, rest = page.split(START)
-    return before + block + rest.split(END)[1]
+    """`page` with a table in its place, which begins and ends as the table does."""
+    start, *_, end = block.splitlines()
+    before, rest = page.split(start)
+    return before + block + rest.split(end, 1)[1]
+
+
+def answers(level: float, clustering: float) -> Floats:
+    """Chances of the answers of a scale of seven: a beta-binomial; `level` is its mean, 0 the lowest, 1 the highest."""
+    a, b = (share * (1 / clustering - 1) for share in (level, 1 - level))
+    log = [math.log(math.comb(6, k)) + math.lgamma(k + a) + math.lgamma(6 - k + b) for k in range(7)]
+    weights: Floats = np.exp(np.array(log) - max(log))
+    return weights / weights.sum()
 
 
 def _net(n: int, p: float, d: float) -> float:
@@ -125,23 +134,19 @@ def _means(n: int, wider: float) -> Coverage:
 
 
 def _mean(random: np.random.Generator, n: int, chances: Floats, wider: float) -> float:
-    answers = np.arange(1, 8)
+    given = np.arange(1, 8)
     counts = random.multinomial(n, chances, DRAWS)
-    average = counts @ answers / n
-    squares = ((answers - average[:, None]) ** 2 * counts).sum(axis=1)
+    average = counts @ given / n
+    squares = ((given - average[:, None]) ** 2 * counts).sum(axis=1)
     lower, upper = intervals.mean(average, squares * wider**2, n, 1, 7)
-    truth = float(chances @ answers)
+    truth = float(chances @ given)
     return float(((lower <= truth) & (truth <= upper)).mean())
 
 
 def _scales() -> Iterator[Floats]:
-    """Beta-binomial distributions of answers 1..7 (0..6 successes of 6)."""
     for clustering in CLUSTERING:
         for level in (np.arange(1, LEVELS + 1) / (LEVELS + 1)).tolist():
-            a, b = (share * (1 / clustering - 1) for share in (level, 1 - level))
-            log = [math.log(math.comb(6, k)) + math.lgamma(k + a) + math.lgamma(6 - k + b) for k in range(7)]
-            weights = np.exp(np.array(log) - max(log))
-            yield weights / weights.sum()
+            yield answers(level, clustering)
 
 
 def _median(n: int, spread: float, at: float) -> float:

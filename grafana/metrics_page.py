@@ -22,6 +22,7 @@ LABELS: Final = {
     "channel": "of the leaf; empty: all channels",
     "clock": "`first_reply`, `first_resolution`, `full_resolution`, `agent`, `business`",
     "code": "error code of the store, or `connection`",
+    "csat": "the instrument whose CSAT is compared",
     "group": "`promoter`, `passive`, `detractor`",
     "instrument": "scale and its reading, `csat_1_5`; the clock for a resolution",
     "metric": "`nps`, `csat`, `ces`, ...",

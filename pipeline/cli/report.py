@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings
 
@@ -48,6 +49,7 @@ def run(
         _print(lines)
     else:
         console.print("No answers in these windows.")
+    _warn(lines)
 
 
 def _lines(config: object, at: datetime | None, window: str, by: Sequence[str]) -> list[Line]:
@@ -114,6 +116,20 @@ def _print(lines: Iterable[Line]) -> None:
     for title, row in rows.items():
         table.add_row(title, *(row.get(name, "") for name in windows))
     Console(highlight=False).print(table)
+
+
+def _warn(lines: Iterable[Line]) -> None:
+    """On stderr, so that it spoils no JSON."""
+    from pipeline.stores.report import against_csat
+
+    for one in against_csat(lines):
+        ease, satisfied = one.ease.value or 0.0, one.satisfied.value or 0.0
+        console.print(
+            f"[yellow]warning:[/] {escape(one.touchpoint)}, {one.window}: effort runs against CSAT. By "
+            f"{one.effort} it was {'hard' if ease < 50 else 'easy'} (ease {ease:.0f} of 100, n {one.ease.n}), "
+            f"and by {one.csat} {satisfied:.0%} are satisfied (n {one.satisfied.n}). Is the question asked the "
+            "other way round? docs/runbooks/effort-against-csat.md says how to tell."
+        )
 
 
 def _shown(metric: str, score: Score) -> str:

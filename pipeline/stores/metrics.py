@@ -95,6 +95,12 @@ SCORE_RESPONSES = Metric(
 SCORE_TARGET = Metric(
     "feedback_score_target", Kind.GAUGE, "What the score should reach.", ("metric", "touchpoint")
 )
+EFFORT_AGAINST_CSAT = Metric(
+    "feedback_effort_against_csat",
+    Kind.GAUGE,
+    "1 where effort scores run against CSAT: mostly a scale the wrong way round. Pairs that this worker owns both of.",
+    ("instrument", "csat", "window", "touchpoint"),
+)
 FOLDED_SERIES = Metric(
     "feedback_folded_series",
     Kind.GAUGE,
@@ -260,6 +266,7 @@ SCORES = (
     SCORE_UPPER,
     SCORE_RESPONSES,
     SCORE_TARGET,
+    EFFORT_AGAINST_CSAT,
     FOLDED_SERIES,
 )
 PIPELINE = (

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
+from pipeline.measures.direction import Told, Verdict, verdicts
 from pipeline.measures.instruments import Instrument
 from pipeline.measures.scores import RESOLUTION, SHARES, Score, score_matrix
 from pipeline.measures.windows import Window
@@ -64,6 +65,17 @@ def report(
         for (metric, instrument), group in cells.group_by("metric", "instrument", maintain_order=True):
             lines += _lines(str(metric), str(instrument), group, instruments, window, moment)
     return lines
+
+
+def against_csat(lines: Iterable[Line]) -> list[Verdict]:
+    """Effort instruments that run against CSAT at a touchpoint, each pair in the last of its windows that says so."""
+    told = [
+        Told(line.metric, line.instrument, line.window, line.touchpoint, line.score)
+        for line in lines
+        if line.touchpoint and not line.channel and not line.segment
+    ]
+    found = {(one.touchpoint, one.effort, one.csat): one for one in verdicts(told) if one.against}
+    return list(found.values())
 
 
 def _cells(client: Client, first: int, end: int, by: Sequence[str]) -> pl.DataFrame:

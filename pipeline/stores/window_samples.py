@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pipeline.measures import bins as durations
 from pipeline.measures.cells import Series
+from pipeline.measures.direction import CSAT, EASE, LEAST, Told, verdicts
 from pipeline.measures.instruments import Instrument
 from pipeline.measures.rolling import LEAF, TOUCHPOINT, Int64s, WindowSums
 from pipeline.measures.scoreboard import score_columns
@@ -22,7 +23,6 @@ from pipeline.stores.cap import OTHER
 from pipeline.stores.metrics import Metric
 
 DEFAULT_TARGET = 0.8
-CSAT = "csat"
 WITHIN = (60, 300, 900, 3600, 14_400, 28_800, 86_400, 259_200, 604_800)  # seconds
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _STATS = tuple(f"p{percent}" for percent in durations.PERCENTS)
@@ -42,6 +42,7 @@ class WindowSamples:
         self._lines: dict[Metric, list[str]] = {}
         self._labels: dict[Series, str] = {}
         self._touchpoints: dict[str, None] = {}  # with CSAT
+        self._leanings: list[Told] = []  # of touchpoints with enough answers to tell a direction by
 
     def add(self, sums: WindowSums) -> None:
         """Everything about one window of one (metric, instrument). Series without responses must not be in it."""
@@ -63,6 +64,10 @@ class WindowSamples:
             target = self._targets.get(touchpoint, DEFAULT_TARGET)
             head, label = f'metric="{CSAT}"', f'touchpoint="{_escaped(touchpoint)}"'
             self._write(metrics.SCORE_TARGET, head, [label], [target])
+        for one in verdicts(self._leanings):
+            head = _head(instrument=one.effort, csat=one.csat, window=one.window)
+            label = _head(touchpoint=one.touchpoint)
+            self._write(metrics.EFFORT_AGAINST_CSAT, head, [label], [int(one.against)])
         families = ((metric, self._lines[metric]) for metric in metrics.ALL if metric in self._lines)
         return "".join(line for metric, lines in families for line in (heading(metric), *lines))
 
@@ -114,6 +119,14 @@ class WindowSamples:
             self._write(metrics.SCORE_LOWER, head, everyone, columns.lower)
             self._write(metrics.SCORE_UPPER, head, everyone, columns.upper)
             self._write(metrics.SCORE_RESPONSES, head, everyone, columns.n)
+            if name in (CSAT, EASE):
+                self._lean(name, sums, columns)
+
+    def _lean(self, name: str, sums: WindowSums, columns: ScoreColumns) -> None:
+        for k in np.flatnonzero((sums.level == TOUCHPOINT) & (columns.n >= LEAST)).tolist():
+            touchpoint = sums.series[k].touchpoint
+            if touchpoint != OTHER:
+                self._leanings.append(Told(name, sums.instrument, sums.window, touchpoint, columns.row(k)))
 
     def _write(
         self, metric: Metric, head: str, labels: Sequence[str], values: Iterable[Any] | npt.NDArray[Any]

@@ -250,6 +250,27 @@ def test_report_of_nothing_and_of_something(store, settings, feedback):
         assert (failed.returncode, "Traceback" in failed.stderr) == (1, False)
 
 
+def test_report_warns_of_effort_that_runs_against_csat(store, settings, feedback):
+    built = settings()
+    set_up(built)
+    cells = [
+        {"metric": metric, "instrument": instrument, "touchpoint": "checkout", "channel": "web", "segment": "none",
+         "bucket": 1_777_636_800_000, "bin": score, "origin": "live", "part": 1, "n": 100, "total": 100.0 * score,
+         "version": 1}
+        for metric, instrument, score in (("csat", "csat_1_5", 5), ("ces", "ces_1_7", 1), ("ces", "ces_1_7_hard", 1))
+    ]  # fmt: skip
+    with connect(built, write=True) as client:
+        Sink(client).insert("cells", pl.DataFrame(cells))
+    at = ["--at", "2026-05-01T12:01:30Z"]
+    for found in (feedback("report", *at), feedback("report", *at, "--json")):
+        assert found.stderr.count("warning:") == 1
+        assert (
+            "checkout, 30d: effort runs against CSAT. By ces_1_7 it was hard (ease 0 of 100, n 100)"
+            in found.stderr
+        )
+    assert len(json.loads(feedback("report", *at, "--json", "--window", "1h").stdout)) == 14
+
+
 def test_the_sink_tells_an_outage_from_rows_that_do_not_fit(settings):
     built = settings()
     store = ensure_store(built)

@@ -75,8 +75,13 @@ EVERYTHING = [
     ),
 ]
 
+AGAINST = [
+    *((leaf("csat", "csat_1_7", touchpoint="wrong way round", channel=c), 7, 60) for c in ("web", "app")),
+    *((leaf("ces", "ces_1_7", touchpoint="wrong way round", channel=c), 2, 60) for c in ("web", "app")),
+]
 
-def full():
+
+def full(*more):
     made = Metrics(SHIPPED, {"support": 0.9}, 1000)
     made.records("feedback.responses", "counted", 5)
     made.misplaced("feedback.responses", 1)
@@ -101,11 +106,11 @@ def full():
     made.gap_filled("feedback.responses", 4)
     made.recovery("feedback.deltas", 1.5)
     made.worker_ready(ready=True)
-    return made, made.exposition(list(board_of(*EVERYTHING).sums()))
+    return made, made.exposition(list(board_of(*EVERYTHING, *more).sums()))
 
 
 def test_everything_declared_is_filled_and_nothing_else():
-    samples = shown(full()[1])
+    samples = shown(full(*AGAINST)[1])
     histograms = {m.name for m in metrics.ALL if m.kind is metrics.Kind.HISTOGRAM}
     plain = {name for name in samples if name.removesuffix("_bucket") == name} - {
         f"{name}{end}" for name in histograms for end in ("_sum", "_count")
@@ -129,7 +134,7 @@ def test_promtool_has_nothing_to_say():
     if shutil.which("promtool") is None:
         need("promtool is missing: apt-get install prometheus")
     checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=full()[1], capture_output=True, check=False
+        ["promtool", "check", "metrics"], input=full(*AGAINST)[1], capture_output=True, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
@@ -158,6 +163,19 @@ def test_window_counts_and_scores():
         "checkout": 0.8,
         "support": 0.9,
     }
+
+
+def test_effort_that_runs_against_csat_is_shown_where_a_hundred_answers_to_each_tell():
+    samples = shown(full(*AGAINST)[1])
+    found = {
+        (held["touchpoint"], held["window"]): (held, n) for held, n in samples["feedback_effort_against_csat"]
+    }
+    assert found.keys() == {("wrong way round", "1h"), ("wrong way round", "24h")}
+    held, n = found["wrong way round", "1h"]
+    assert (held["instrument"], held["csat"], n) == ("ces_1_7", "csat_1_7", 1)
+    right = [(leaf("csat", "csat_1_7"), 7, 100), (leaf("ces", "ces_1_7"), 6, 100)]
+    text = Metrics(SHIPPED, {}, 1000).exposition(list(board_of(*right).sums()))
+    assert {n for _, n in shown(text)["feedback_effort_against_csat"]} == {0}
 
 
 def test_only_leaves_are_additive_and_other_marginals_are_not_shown():
