@@ -28,6 +28,22 @@ def test_wilson_as_published_by_newcombe(hits: int, n: int, lower: float, upper:
     assert [round(float(end), 4) for end in found] == [lower, upper]
 
 
+@pytest.mark.parametrize(
+    ("hits", "misses", "lower", "upper"),
+    [
+        (0, 1, 0.0, 0.7934567085261071),
+        (1, 1, 0.09452865480086611, 0.905471345199134),
+        (10, 1, 0.6226353745137962, 0.9837682477371741),
+        (10, 90, 0.05522854161313612, 0.1743673043676654),
+        (75, 25, 0.6569535362992417, 0.8245490599627573),
+        (100, 0, 0.9630051925239981, 1.0),
+    ],
+)
+def test_wilson_to_the_last_digits(hits: int, misses: int, lower: float, upper: float):
+    """The test cases, z = 1.96, of codegolf.stackexchange.com/questions/105389."""
+    assert tuple(map(float, wilson(hits, hits + misses))) == pytest.approx((lower, upper), rel=1e-13)
+
+
 def test_wilson_lies_inside_the_agresti_coull_interval_around_the_same_middle():
     """4 of 5: 0.6696 +- 0.3100, T. Tullis at measuringux.com/adjustedwald.htm.
 
@@ -64,6 +80,12 @@ def test_adjusted_wald_by_hand():
     wanted = [float(100 * (p - d - half)), float(100 * (p - d + half))]
     assert [float(end) for end in adjusted_wald(60, 20, 100)] == pytest.approx(wanted, rel=1e-12)
     assert [round(end, 2) for end in wanted] == [23.38, 54.29]
+
+
+def test_adjusted_wald_of_a_real_survey():
+    """291 promoters, 476 passives, 395 detractors: -9 +- 4.4, talkstats.com/threads/58500 (unadjusted: n is large)."""
+    lower, upper = map(float, adjusted_wald(291, 395, 1162))
+    assert (round((lower + upper) / 2), round((upper - lower) / 2, 1)) == (-9, 4.4)
 
 
 @given(SIZES, st.data())
