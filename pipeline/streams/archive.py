@@ -25,6 +25,7 @@ from pipeline.journal.partition import learn_nothing
 from pipeline.measures.instruments import bounds
 from pipeline.streams import columnar
 from pipeline.streams.connection import client_options
+from pipeline.streams.continuity import Continuity
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
 from pipeline.streams.membership import begin, lost
 from pipeline.streams.patience import Stopped, until
@@ -78,6 +79,7 @@ class Archive:
         self._pace = pace or Pace()
         self._stored: dict[TopicPartition, int] = {}
         self._pending = Pending()
+        self._continuity = Continuity(self._times)
         self._generation = 0
         self._storing = asyncio.Lock()
         self._stop = asyncio.Event()
@@ -185,7 +187,7 @@ class Archive:
             positions = await _positions(consumer)
             self._pending = Pending()
             if pending.rows:
-                tables = await self._decoded(pending)
+                tables = await self._decoded(consumer, pending)
                 if tables is None or not await self._delivery.write(
                     tables, self._stop, lambda: generation == self._generation
                 ):
@@ -194,18 +196,26 @@ class Archive:
                 return  # the partitions are somebody else's now, who reads these records again
             if pending.rows:
                 await _commit(consumer, {tp: positions[tp] for tp in pending.records if tp in positions})
+                self._continuity.stored(pending.records)
             self._stored = positions
 
-    async def _decoded(self, pending: Pending) -> dict[str, pl.DataFrame] | None:
+    async def _decoded(self, consumer: Any, pending: Pending) -> dict[str, pl.DataFrame] | None:
         """The rows, once the schemas of all records are known; None if we are to stop before that."""
-        while True:
-            try:
-                return await asyncio.to_thread(self._tables, pending)
-            except Unseen as unseen:
+        with suppress(Stopped):
+            await self._continuity.check(consumer, pending.records)
+            while True:
                 try:
+                    return await asyncio.to_thread(self._tables, pending)
+                except Unseen as unseen:
                     await until(self._stop, self._learn(unseen.ids))
-                except Stopped:
-                    return None
+        return None
+
+    async def _times(self, tp: TopicPartition, first: int, last: int) -> Mapping[int, int]:
+        """See `Continuity`."""
+        source = self._sources[tp.topic]
+        if not source.positioned:
+            return {}
+        return await self._delivery.times(source.table, tp.partition, first, last, self._stop)
 
     def _tables(self, pending: Pending) -> dict[str, pl.DataFrame]:
         """All rows that `pending` makes, by table; those that say how far we have come are last."""
@@ -248,6 +258,7 @@ class Archive:
             self._storing.release()
         self._generation += 1
         self._pending = Pending()
+        self._continuity.forget()
         for tp in revoked:
             self._stored.pop(tp, None)
 

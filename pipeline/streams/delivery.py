@@ -13,15 +13,18 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
 from pipeline.stores.client import connect
 from pipeline.stores.sink import PoisonError, Sink, SinkError
+from pipeline.streams.patience import Stopped
 
 log = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
+_NOT_MADE = (60, 81)  # ClickHouse's codes of a table and a database that are not there
 _TROUBLE = (SinkError, FeedbackError)
 
 
@@ -84,6 +87,36 @@ class Delivery:
             if attempt:
                 log.info("the store is back", extra={"attempts": attempt})
         return True
+
+    async def times(
+        self, table: str, partition: int, first: int, last: int, stop: asyncio.Event
+    ) -> Mapping[int, int]:
+        """What a table of raw records holds of a partition in [first, last]: offset -> kafka_time, milliseconds.
+
+        Raises:
+            Stopped: the store is away, and `stop` is set.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await asyncio.to_thread(self._held, table, partition, first, last)
+            except (*_TROUBLE, ClickHouseError, OSError) as fault:
+                if getattr(fault, "code", None) in _NOT_MADE:
+                    return {}  # to insert into it will say what is to be done
+                self._complain(fault, attempt)
+            await pause(attempt, stop)
+            attempt += 1
+            if stop.is_set():
+                raise Stopped
+
+    def _held(self, table: str, partition: int, first: int, last: int) -> Mapping[int, int]:
+        with connect(self._settings, write=False) as client:
+            rows = client.query(
+                "SELECT kafka_offset, toUnixTimestamp64Milli(kafka_time) FROM {table:Identifier} "
+                "WHERE kafka_partition = {partition:Int32} AND kafka_offset BETWEEN {first:Int64} AND {last:Int64}",
+                parameters={"table": table, "partition": partition, "first": first, "last": last},
+            )
+            return {int(offset): int(time) for offset, time in rows.result_rows}
 
     def close(self) -> None:
         """Let the connection go."""

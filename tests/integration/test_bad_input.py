@@ -40,20 +40,24 @@ class Stage:
         self.settings, self.environment = settings(**tables), variables(**tables)
         self.bootstrap, self.topics = kafka, Topics(self.settings.kafka.prefix)
         self.log = folder / "worker.log"
+        self.started = []
 
     def start(self, *arguments):
         command = [sys.executable, "-m", "pipeline", "--log-json", "worker", *arguments]
         with self.log.open("ab") as out:
-            return subprocess.Popen(command, env=self.environment, stdout=out, stderr=out)
+            process = subprocess.Popen(command, env=self.environment, stdout=out, stderr=out)
+        self.started.append(process)
+        return process
+
+    def end(self):
+        """Whatever still runs."""
+        for process in self.started:
+            process.kill()
+            process.wait()
 
     async def drain(self, *arguments, seconds=120):
         """Exit code of a worker that drains."""
-        process = self.start("--drain", *arguments)
-        try:
-            return await asyncio.to_thread(process.wait, seconds)
-        finally:
-            process.kill()
-            process.wait()
+        return await asyncio.to_thread(self.start("--drain", *arguments).wait, seconds)
 
     def lines(self, message):
         """What workers have logged."""
@@ -98,7 +102,8 @@ class Stage:
 async def stage(settings, variables, apache_kafka, tmp_path):
     one = Stage(settings, variables, apache_kafka, tmp_path)
     await ensure(one.settings)
-    return one
+    yield one
+    one.end()
 
 
 def response(number, writer=RESPONSE, **changes):
@@ -149,7 +154,7 @@ STRANGE = schema("TouchpointEvent").text
 
 
 @pytest.mark.slow
-async def test_schemas_unheard_of(settings, variables, apache_kafka, tmp_path, store):
+async def test_schemas_unheard_of(settings, variables, apache_kafka, tmp_path, store, request):
     """Registry silent: wait and say so. It answers: writers older and newer count, its no is a dead letter."""
     async with FakeRegistry() as registry:
         stage = Stage(settings, variables, apache_kafka, tmp_path, registry_url=registry.url)
@@ -160,6 +165,7 @@ async def test_schemas_unheard_of(settings, variables, apache_kafka, tmp_path, s
         good = [response(1, OLD), response(2, NEW, comment="c"), response(3), response(2, NEW, revision=1)]
         await stage.send([*good, *unknown])
         waiting = stage.start()
+        request.addfinalizer(stage.end)
         line = await stage.said("waiting for the schema registry")
         assert line["registry"] == registry.url
         assert await stage.outcomes() == {}
@@ -207,31 +213,48 @@ async def expire(stage, before):
 
 
 @pytest.mark.slow
-async def test_a_topic_made_anew_is_refused_at_the_start_and_while_a_worker_runs(stage):
+async def test_a_topic_made_anew_is_refused(stage):
     await stage.send(response(k) for k in range(5))
-    running = stage.start(*COUNTING)
-    await until_counted(stage, 5)
+    assert await stage.drain(*COUNTING) == 0, stage.log.read_text()[-4000:]
     await make_anew(stage)
-    assert await asyncio.to_thread(running.wait, 60) == BROKEN, stage.log.read_text()[-4000:]
-    assert "made anew" in refused(stage)
+    assert await stage.drain(*COUNTING) == BROKEN, stage.log.read_text()[-4000:]
+    assert "made anew: it ends at offset 0" in refused(stage)
     await stage.send(response(k) for k in range(100, 110))  # more than were counted: only their time tells
-    stage.log.unlink()
     assert await stage.drain(*COUNTING) == BROKEN, stage.log.read_text()[-4000:]
     assert "offset 4 is another record" in refused(stage)
     assert "feedback reset" in refused(stage)
+
+
+@pytest.mark.slow
+async def test_the_rows_of_a_topic_made_anew_do_not_replace_the_old_ones(stage, store):
+    set_up(stage.settings)
+    await stage.send(response(k) for k in range(5))
+    assert await stage.drain("--only", "archive") == 0, stage.log.read_text()[-4000:]
+    await make_anew(stage)
+    await stage.send(response(k) for k in range(100, 103))
+    assert await stage.drain("--only", "archive") == BROKEN, stage.log.read_text()[-4000:]
+    assert "offset 0 is stored already, as another record" in refused(stage)
+    assert "feedback reset" in refused(stage)
+    with connect(stage.settings, write=False) as client:
+        rows = client.query("SELECT response_id FROM responses FINAL ORDER BY kafka_offset").result_rows
+    assert [name for (name,) in rows] == [f"r{k}" for k in range(5)]
+
+
+async def test_what_expired_before_it_was_stored_is_said(stage, store):
+    set_up(stage.settings)
+    await stage.send(response(k) for k in range(3))
+    assert await stage.drain("--only", "archive") == 0, stage.log.read_text()[-4000:]
+    await stage.send(response(k) for k in range(3, 9))
+    await expire(stage, 7)
+    assert await stage.drain("--only", "archive") == 0, stage.log.read_text()[-4000:]
+    (line,) = stage.lines("records expired before they were stored")
+    assert (line["offsets"], line["partition"]) == (4, 0)
 
 
 def refused(stage):
     """The one sentence with which a worker ended; never a traceback."""
     assert "Traceback" not in stage.log.read_text(), stage.log.read_text()[-4000:]
     return stage.lines("the worker cannot go on")[-1]["reason"]
-
-
-async def until_counted(stage, n):
-    end = time.monotonic() + 60
-    while (await stage.outcomes()).get("counted", 0) < n:
-        assert time.monotonic() < end, stage.log.read_text()[-4000:]
-        await asyncio.sleep(0.2)
 
 
 async def make_anew(stage):
