@@ -212,10 +212,8 @@ class Archive:
 
     async def _times(self, tp: TopicPartition, first: int, last: int) -> Mapping[int, int]:
         """See `Continuity`."""
-        source = self._sources[tp.topic]
-        if not source.positioned:
-            return {}
-        return await self._delivery.times(source.table, tp.partition, first, last, self._stop)
+        one, place = self._sources[tp.topic], (tp.partition, first, last)
+        return await self._delivery.times(one.table, *place, self._stop) if one.positioned else {}
 
     def _tables(self, pending: Pending) -> dict[str, pl.DataFrame]:
         """All rows that `pending` makes, by table; those that say how far we have come are last."""
