@@ -11,6 +11,7 @@ deltas; the sums of the windows are made from it at the time that the clock says
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -98,6 +99,7 @@ class Rolling:
         self.metric, self.instrument, self.windows = metric, instrument, tuple(windows)
         self.series: list[Series] = []
         self._row: dict[Series, int] = {}
+        self._of_touchpoint: dict[str, array[int]] = {}  # its rows; four bytes each, there are many
         self._leaf: dict[Series, int] = {}
         self._marginals = np.zeros((0, 8), np.int32)  # leaf -> its rows
         self._level = np.zeros(0, np.int8)
@@ -216,6 +218,10 @@ class Rolling:
             self._totals[window, at],
         )
 
+    def rows_of(self, touchpoint: str) -> Sequence[int]:
+        """The rows of one touchpoint (of all together where it is empty), with answers or without."""
+        return self._of_touchpoint.get(touchpoint, ())
+
     def live(self, window: int, levels: Sequence[int]) -> Int64s:
         """The rows of these levels that have counts in a window, in order of first sight."""
         rows = len(self.series)
@@ -245,6 +251,7 @@ class Rolling:
         row = self._row.setdefault(series, len(self.series))
         if row == len(self.series):
             self.series.append(series)
+            self._of_touchpoint.setdefault(series.touchpoint, array("i")).append(row)
             self._grow(row + 1, 0)
             self._level[row] = bool(series.touchpoint) + 2 * bool(series.channel) + 4 * bool(series.segment)
         return row

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.measures.cells import MINUTE_MS, Series
+from pipeline.measures.drilldown import Selection
 from pipeline.measures.instruments import Instrument
 from pipeline.measures.rolling import (
     LEAF,
@@ -36,6 +37,11 @@ class Standing(NamedTuple):
     series: Series
     window: str
     scores: _Scores
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One a score, as people read them: series, window, value, lower, upper, n; nothing where nobody answered."""
+        at = {**self.series._asdict(), "window": self.window}
+        return [{**at, "metric": name, **one._asdict()} for name, one in self.scores.items() if one.n]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,18 @@ class Scoreboard:
     def standings(self) -> Iterator[Standing]:
         """The scores of touchpoints and overall in every window; nothing where nobody answered."""
         for sums in self.sums(FOR_PEOPLE):
-            yield from self._standings(sums)
+            yield from self.standings_of(sums)
+
+    def around(self, chosen: Selection) -> Iterator[WindowSums]:
+        """What stands around a selection in its window, and at the selection itself in the others.
+
+        Only the series of its touchpoint are looked at.
+        """
+        for book in self._open():
+            rows = [row for row in book.rows_of(chosen.touchpoint) if chosen.is_around(book.series[row])]
+            own = [row for row in rows if chosen.is_itself(book.series[row])]
+            for w, window in enumerate(self._windows):
+                yield book.sums(w, rows if window.name == chosen.window else own)
 
     def news(self) -> News:
         """Scores of touchpoints and overall that differ from what was published, each at most once a minute.
@@ -164,7 +181,7 @@ class Scoreboard:
             changed = book.changed(window, FOR_PEOPLE).tolist()
             rows = [row for row in changed if self._may_be_told((book, window, row))]
             book.mark(window, rows, changed=False)
-            for row, standing in zip(rows, self._standings(book.sums(window, rows)), strict=True):
+            for row, standing in zip(rows, self.standings_of(book.sums(window, rows)), strict=True):
                 if self._is_news((book, window, row), standing.scores):
                     yield standing, (book, window, row)
 
@@ -177,7 +194,8 @@ class Scoreboard:
             return scores != self._told[place][1]
         return any(score.n for score in scores.values())
 
-    def _standings(self, sums: WindowSums) -> Iterator[Standing]:
+    def standings_of(self, sums: WindowSums) -> Iterator[Standing]:
+        """The scores of each series of these sums, empty ones included."""
         columns = score_columns(sums, self._instruments)
         for k, series in enumerate(sums.series):
             scores = {name: column.row(k) for name, column in columns.items()}

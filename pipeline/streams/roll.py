@@ -20,6 +20,7 @@ from pipeline.journal.log import Log, Unknown
 from pipeline.journal.roll_snapshot import RollSnapshots
 from pipeline.journal.rollup import Source
 from pipeline.measures.cells import Series
+from pipeline.measures.drilldown import Selection, answers
 from pipeline.measures.rolling import WindowSums
 from pipeline.measures.scoreboard import News, Scoreboard
 from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs, progress_value, score_pairs
@@ -150,12 +151,16 @@ class Roll:
 
     def scores(self) -> list[dict[str, Any]]:
         """The scores of touchpoints and overall now; nothing where nobody answered."""
-        return [
-            {**standing.series._asdict(), "metric": name, "window": standing.window, **score._asdict()}
-            for board in self._boards()
-            for standing in board.standings()
-            for name, score in standing.scores.items()
-        ]
+        return [row for board in self._boards() for one in board.standings() for row in one.rows()]
+
+    def around(self, chosen: Selection) -> dict[str, list[dict[str, Any]]]:
+        """A selection with its channels and segments: their scores now, and how often each answer was given."""
+        boards = [(board, list(board.around(chosen))) for board in self._boards()]
+        standings = (one for board, found in boards for sums in found for one in board.standings_of(sums))
+        return {
+            "scores": [row for one in standings for row in one.rows()],
+            "answers": [row for _, found in boards for row in answers(chosen, found)],
+        }
 
     def _boards(self) -> list[Scoreboard]:
         """The windows of the recovered partitions, now. Needs neither broker nor store."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from pipeline.errors import FeedbackError
+from pipeline.measures.drilldown import Selection
 
 if TYPE_CHECKING:
+    from pipeline.config import Settings
+    from pipeline.streams.roll import Roll
     from pipeline.streams.worker import Worker
 
 
@@ -59,9 +62,28 @@ def _routes(worker: Worker) -> web.RouteTableDef:
         return web.Response(text="ready\n" if ready else "recovering\n", status=200 if ready else 503)
 
     @routes.get("/scores")
-    async def scores(_: web.Request) -> web.Response:
-        now = datetime.now(UTC)
-        rows = worker.roll.scores() if worker.roll else []
-        return web.json_response({"at": now.isoformat(), "ready": worker.ready, "scores": rows})
+    async def scores(request: web.Request) -> web.Response:
+        chosen = _selection(request.query, worker.settings)
+        said = _said(worker.roll, chosen) if worker.roll else {"scores": []}
+        return web.json_response({"at": datetime.now(UTC).isoformat(), "ready": worker.ready, **said})
 
     return routes
+
+
+def _said(roll: Roll, chosen: Selection | None) -> dict[str, list[dict[str, Any]]]:
+    return {"scores": roll.scores()} if chosen is None else roll.around(chosen)
+
+
+def _selection(query: Mapping[str, str], settings: Settings) -> Selection | None:
+    """What ?touchpoint=&window=[&channel=][&segment=] asks for; None where no touchpoint is named.
+
+    Raises:
+        HTTPBadRequest: there is no such window.
+    """
+    if "touchpoint" not in query:
+        return None
+    windows = [window.name for window in settings.windows]
+    window = query.get("window", windows[0])
+    if window not in windows:
+        raise web.HTTPBadRequest(text=f"there is no such window: ask for one of {', '.join(windows)}\n")
+    return Selection(window, query["touchpoint"], query.get("channel", ""), query.get("segment", ""))
