@@ -1,4 +1,4 @@
-"""The page's web server: a few files and one stream of events. It only reads."""
+"""The page's web server: a few files, one stream of events, and details on demand. It only reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from pipeline.config import Listen, Settings
+from pipeline.page.detail import Details
 from pipeline.page.hub import Hub
 from pipeline.page.watch import Sources, Watch
 
@@ -30,6 +31,7 @@ RETRY_MS = 1000  # how soon a browser connects again
 
 WATCH = web.AppKey("watch", Watch)
 _HUB = web.AppKey("hub", Hub)
+_DETAILS = web.AppKey("details", Details)
 
 
 def application(sources: Sources, about: Mapping[str, Any]) -> web.Application:
@@ -40,6 +42,7 @@ def application(sources: Sources, about: Mapping[str, Any]) -> web.Application:
     app[_HUB], app[WATCH] = hub, Watch(sources, hub)
     app.router.add_get("/", _index)
     app.router.add_get("/events", _events)
+    app.router.add_get("/detail", _detail)
     app.router.add_get("/healthz", _healthz)
     app.router.add_static("/static", STATIC)
     app.on_response_prepare.append(_protect)
@@ -52,7 +55,12 @@ def application(sources: Sources, about: Mapping[str, Any]) -> web.Application:
         with suppress(asyncio.CancelledError):
             await task
 
-    app.cleanup_ctx.append(watching)
+    async def asking(app: web.Application) -> AsyncIterator[None]:
+        async with ClientSession() as session:
+            app[_DETAILS] = Details(sources.scores, session)
+            yield
+
+    app.cleanup_ctx.extend((watching, asking))
     return app
 
 
@@ -81,7 +89,10 @@ def about_of(settings: Settings) -> dict[str, Any]:
         name: {"stage": each.stage or "", "target": each.csat_target}
         for name, each in settings.touchpoints.items()
     }
-    scales = {name: {"low": each.low, "high": each.high} for name, each in settings.catalogue().items()}
+    scales = {
+        name: {"low": each.low, "high": each.high, "groups": [group._asdict() for group in each.groups]}
+        for name, each in settings.catalogue().items()
+    }
     return {
         "windows": [each.name for each in settings.windows],
         "touchpoints": touchpoints,
@@ -113,6 +124,13 @@ async def _events(request: web.Request) -> web.StreamResponse:
         async for message in hub.stream():
             await answer.write(message)
     return answer
+
+
+async def _detail(request: web.Request) -> web.Response:
+    """?window=&touchpoint=[&channel=][&segment=]: that selection, its channels and its segments."""
+    status, body = await request.app[_DETAILS].ask(request.query)
+    kind = "application/json" if status == 200 else "text/plain"
+    return web.Response(status=status, body=body, content_type=kind, charset="utf-8")
 
 
 async def _protect(_: web.Request, answer: web.StreamResponse) -> None:

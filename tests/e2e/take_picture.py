@@ -18,10 +18,10 @@ async def main(address: str) -> None:
             await page.size(WIDTH, HEIGHT, scale=2)
             await page.open(address)
             await page.until(
-                "document.querySelector('#rows .csat .line')?.getAttribute('d')?.length > 40", 60
+                "document.querySelector('#table tbody .csat .line')?.getAttribute('d')?.length > 40", 60
             )
             await asyncio.sleep(3)  # until what changed meanwhile has stopped glowing
-            below = f"document.querySelectorAll('#rows tr')[{ROWS - 1}].getBoundingClientRect().bottom"
+            below = f"document.querySelectorAll('#table tbody tr')[{ROWS - 1}].getBoundingClientRect().bottom"
             await page.picture(PICTURE, height=int(await page.ask(below)))
 
 

@@ -54,9 +54,11 @@ async def test_one_command_to_scores_on_the_page(own: dict[str, str], tmp_path: 
         async with browser.tab(tmp_path / "profile") as tab:
             await tab.open(f"http://{own['FEEDBACK_PAGE__LISTEN']}/")
             await tab.until("document.getElementById('lead').textContent === 'Payment is below its target.'")
-            assert await tab.ask("document.querySelector('#rows tr').dataset.touchpoint") == "payment"
-            assert await tab.ask("document.querySelectorAll('#rows tr').length") == 12
-            await tab.until("document.querySelector('#rows .csat .line').getAttribute('d')?.length > 40", 60)
+            assert await tab.ask("document.querySelector('#table tbody tr').dataset.touchpoint") == "payment"
+            assert await tab.ask("document.querySelectorAll('#table tbody tr').length") == 12
+            await tab.until(
+                "document.querySelector('#table tbody .csat .line').getAttribute('d')?.length > 40", 60
+            )
             tiles = "[...document.querySelectorAll('.tile .number')].map((it) => it.textContent)"
             first = await tab.ask(tiles)
             assert not any(text.startswith("no ") for text in first)

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
+from pipeline.measures.cells import Series
+from pipeline.measures.drilldown import Selection
+from pipeline.measures.instruments import SHIPPED
 from pipeline.page.server import application
 from pipeline.page.watch import Sources
 from tests.e2e import browser
@@ -21,14 +24,17 @@ ABOUT = {
         name: {"stage": "order", "target": 0.8}
         for name in ("checkout", "payment", "search", "small", "silent")
     },
-    "instruments": {"ces_1_7": {"low": 1, "high": 7}},
+    "instruments": {
+        name: {"low": it.low, "high": it.high, "groups": [group._asdict() for group in it.groups]}
+        for name, it in SHIPPED.items()
+    },
 }
 SCHEME = "prefers-color-scheme"
 MOTIONLESS = {"name": "prefers-reduced-motion", "value": "reduce"}
 MINUS = "\u2212"
 HEADLINE = "document.getElementById('lead').textContent"
 STATE = "document.getElementById('state-text').textContent"
-NAMES = "[...document.querySelectorAll('#rows tr')].map((row) => row.dataset.touchpoint).join()"
+NAMES = "[...document.querySelectorAll('#table tbody tr')].map((row) => row.dataset.touchpoint).join()"
 
 
 def score(touchpoint: str, value: float, lower: float, upper: float, n: int, **other: Any) -> dict[str, Any]:
@@ -51,21 +57,55 @@ SCORES = [
     score("payment", 7500.0, 5400.0, 9000.0, 12, metric="resolution", instrument="first_resolution"),
 ]
 
+PARTS = [
+    score("payment", 0.3, 0.22, 0.4, 90, channel="app"),
+    score("payment", 0.9, 0.8, 0.95, 124, channel="web"),
+    score("payment", 0.5, 0.4, 0.6, 100, segment="new_customer"),
+    score("payment", 0.54, 0.44, 0.64, 114, segment="none"),
+    score("payment", 0.2, 0.1, 0.4, 40, channel="app", segment="new_customer"),
+    score("payment", 0.38, 0.26, 0.52, 50, channel="app", segment="none"),
+    score("payment", 0.71, 0.68, 0.74, 900, window="24h"),
+]
+CSAT = {"metric": "csat", "instrument": "csat_1_5"}
+CLOCK = {"metric": "resolution", "instrument": "first_resolution"}
+ANSWERS = {
+    ("payment", "", ""): [
+        {**CSAT, "counts": [[1, 60], [2, 20], [3, 23], [5, 111]]},
+        {**CLOCK, "counts": [[80, 4], [103, 8]]},  # 16m to 17m, 1h 54m to 2h 05m
+    ],
+    ("payment", "app", ""): [{**CSAT, "counts": [[1, 63], [5, 27]]}],
+    ("payment", "app", "new_customer"): [{**CSAT, "counts": [[1, 32], [5, 8]]}],
+}
+
 
 class Sides:
     """The worker and the store behind the page; a test changes what they answer."""
 
     def __init__(self) -> None:
         self.scores = list(SCORES)
+        self.parts = list(PARTS)
+        self.answers = dict(ANSWERS)
         self.ready = True
         self.away = False
         self.points: list[dict[str, Any]] = []
 
-    async def worker(self, _: web.Request) -> web.Response:
+    async def worker(self, request: web.Request) -> web.Response:
         if self.away:
             raise web.HTTPServiceUnavailable
-        at = "2026-03-01T12:00:00Z"
-        return web.json_response({"at": at, "ready": self.ready, "scores": self.scores})
+        said = {"at": "2026-03-01T12:00:00Z", "ready": self.ready, "scores": self.scores}
+        if "touchpoint" in request.query:
+            chosen = Selection(*(request.query.get(name, "") for name in Selection._fields))
+            said |= {"scores": self.around(chosen), "answers": self.answers.get(chosen[1:], [])}
+        return web.json_response(said)
+
+    def around(self, chosen: Selection) -> list[dict[str, Any]]:
+        """As the real one: what stands around a selection in its window, and itself in every window."""
+        every = [(Series(*(row[name] for name in Series._fields)), row) for row in self.scores + self.parts]
+        return [
+            row
+            for series, row in every
+            if chosen.is_itself(series) or (chosen.is_around(series) and row["window"] == chosen.window)
+        ]
 
     async def store(self, _: web.Request) -> web.Response:
         return web.Response(text="".join(json.dumps(point) + "\n" for point in self.points))
@@ -184,7 +224,7 @@ async def test_the_window_is_chosen_by_mouse_and_by_keys(tab: Tab, address: str)
     await tab.ask("document.querySelector('#windows [value=\"24h\"]').click()")
     await tab.until(f"{text('checkout')}.startsWith('91')")
     assert await tab.ask(text("payment")) == "no responses"
-    assert await tab.ask("location.hash") == "#24h"
+    assert await tab.ask("location.hash") == "#window=24h"
     await tab.ask("document.querySelector('#windows [value=\"24h\"]').focus()")
     await tab.press("ArrowLeft", 37)
     await tab.until(f"{text('checkout')}.startsWith('93')")
@@ -222,6 +262,129 @@ async def test_it_connects_again_by_itself(tab: Tab, sources: Sources) -> None:
         await tab.until(f"{STATE} === 'live'")
 
 
+HERE = "document.getElementById('here').textContent"
+KEPT = "[...document.querySelectorAll('#by-channel tbody tr')].map((row) => row.dataset.touchpoint).join()"
+CHIPS = "[...document.querySelectorAll('.chip:not([hidden]) .chosen')].map((it) => it.textContent).join()"
+FOCUSED = "document.activeElement.id || document.activeElement.textContent"
+
+
+async def anew(tab: Tab, url: str) -> None:
+    """Opens it as a page of its own: another fragment of the same page would not load anything."""
+    await tab.open("about:blank")
+    await tab.open(url)
+
+
+def rows_of(part: str) -> str:
+    return KEPT.replace("by-channel", part)
+
+
+def bars(metric: str) -> str:
+    """What a screen reader reads of the distribution of answers."""
+    return f"[...document.querySelectorAll('#cards .{metric} .answers .unseen')].map((it) => it.textContent)"
+
+
+async def test_from_a_touchpoint_to_its_channels_and_segments(tab: Tab, address: str) -> None:
+    await tab.open(address)
+    await tab.until(f"{NAMES}.startsWith('payment')")
+    await tab.ask("document.querySelector('[data-touchpoint=payment] a').click()")
+    await tab.until(f"{HERE} === 'Payment'")
+    assert await tab.ask(HEADLINE) == "Payment: below target."
+    figures = await tab.ask("document.getElementById('rest').textContent")
+    assert figures == (
+        "52\u202f% satisfied (45\u201359\u202f%), target 80\u202f%, 214 responses in the last hour. "
+        "Below target: channel app, segment new customer, segment none."
+    )
+    assert await tab.ask(rows_of("by-channel")) == "app,web"  # the troubled one on top
+    assert await tab.ask(rows_of("by-segment")) == "new_customer,none"
+    assert await tab.ask(rows_of("by-window")) == "1h,24h"
+    assert await tab.ask(bars("csat")) == [
+        "1: 60, 28\u202f%",
+        "2: 20, 9\u202f%",
+        "3: 23, 11\u202f%",
+        "4: 0, 0\u202f%",
+        "5: 111, 52\u202f%",
+    ]
+    assert "satisfied 52\u202f%, dissatisfied 48\u202f%" in await tab.ask(
+        "document.querySelector('#cards .csat').innerText"
+    )
+    cases = await tab.ask(bars("resolution"))
+    assert [said for said in cases if ": 0" not in said] == [
+        "\u22641h: 4, 33\u202f%",
+        "\u22644h: 8, 67\u202f%",
+    ]
+    await tab.ask("document.querySelector('#by-channel [data-touchpoint=app] a').click()")
+    await tab.until(f"{CHIPS} === 'app' && {rows_of('by-segment')} === 'new_customer,none'")
+    assert await tab.until(f"{HEADLINE}.includes('app') && {HEADLINE}") == "Payment, app: below target."
+    assert (await tab.ask("document.querySelector('#by-segment td.csat').innerText")).startswith("20\u202f%")
+    assert await tab.ask(rows_of("by-channel")) == "app,web"  # the others stay in sight
+    await tab.ask("document.querySelector('#by-segment a').click()")
+    await tab.until(f"{CHIPS} === 'app,new customer' && {bars('csat')}[0] === '1: 32, 80\u202f%'")
+    assert tab.problems == []
+
+
+async def test_what_is_shown_stands_in_the_url(tab: Tab, address: str) -> None:
+    deep = "#window=1h&touchpoint=payment&channel=app&segment=new_customer"
+    await tab.open(address + deep)
+    await tab.until(f"{HERE} === 'Payment' && {CHIPS} === 'app,new customer'")
+    assert await tab.ask("document.activeElement === document.body")  # a page that opens takes no focus
+    await tab.ask("document.querySelector('#chip-segment').click()")
+    await tab.until(f"{CHIPS} === 'app' && location.hash === '#window=1h&touchpoint=payment&channel=app'")
+    await tab.ask("document.querySelector('#windows [value=\"24h\"]').click()")
+    await tab.until(f"{HEADLINE}.includes('no responses in the last 24 hours')")
+    await tab.ask("history.back()")
+    await tab.until(f"location.hash === '{deep}' && {CHIPS} === 'app,new customer'")
+    assert await tab.ask("document.querySelector('#windows :checked').value") == "1h"
+    await anew(tab, address + "#24h")  # as the page once wrote it
+    await tab.until(f"{text('checkout')}.startsWith('91')")
+
+
+async def test_in_and_out_by_keys_alone(tab: Tab, address: str) -> None:
+    await tab.open(address)
+    await tab.until(f"{NAMES}.startsWith('payment')")
+    await tab.ask("document.querySelector('[data-touchpoint=search] a').focus()")
+    await tab.press("Enter", 13)
+    await tab.until(f"{HERE} === 'Search' && {FOCUSED} === 'here'")
+    await tab.press("Escape", 27)
+    await tab.until(f"{FOCUSED} === 'search' && location.hash === '#window=1h'")
+    await anew(tab, address + "#window=1h&touchpoint=payment&channel=app&segment=new_customer")
+    for left in ("app", ""):
+        await tab.until(f"{CHIPS} !== '{left}' && {HERE} === 'Payment'")
+        await tab.press("Escape", 27)
+        await tab.until(f"{CHIPS} === '{left}'")
+    await tab.press("Escape", 27)
+    await tab.until("!document.getElementById('board').hidden")
+    await tab.ask("document.getElementById('together').focus()")
+    await tab.press("Enter", 13)
+    await tab.until(f"{HERE} === 'All touchpoints together'")
+
+
+async def test_a_detail_follows_the_stream_and_outlives_an_outage(
+    tab: Tab, address: str, sides: Sides
+) -> None:
+    await tab.open(address + "#window=1h&touchpoint=payment")
+    await tab.until(f"{bars('csat')}[0] === '1: 60, 28\u202f%'")
+    sides.away = True
+    await tab.until(f"{STATE} === 'waiting for the worker'")
+    assert (await tab.ask(bars("csat")))[0] == "1: 60, 28\u202f%"
+    sides.away = False
+    sides.answers["payment", "", ""] = [{**CSAT, "counts": [[1, 61], [5, 111]]}]
+    await tab.until(f"{bars('csat')}[0] === '1: 61, 35\u202f%'")
+    await anew(tab, address + "#window=1h&touchpoint=silent")
+    await tab.until(f"{HEADLINE} === 'Silent: no responses in the last hour.'")
+    assert await tab.ask("!document.getElementById('silent').hidden")
+
+
+async def test_one_question_to_the_worker_serves_all_who_ask_the_same(address: str, sides: Sides) -> None:
+    async with ClientSession() as session:
+        ask = {"window": "1h", "touchpoint": "payment"}
+        first = await (await session.get(address + "detail", params=ask)).json()
+        sides.answers, sides.away = {}, True
+        for more in ({}, {"channel": ""}, {"unknown": "x"}):
+            assert await (await session.get(address + "detail", params=ask | more)).json() == first
+        other = await session.get(address + "detail", params=ask | {"channel": "web"})
+        assert other.status == 503
+
+
 async def test_nothing_comes_from_elsewhere_and_nothing_is_refused(tab: Tab, address: str) -> None:
     await tab.open(address)
     await tab.until(f"{STATE} === 'live'")
@@ -236,7 +399,7 @@ async def test_it_fits_every_width(tab: Tab, address: str, width: int) -> None:
     await tab.until(f"{STATE} === 'live' && {NAMES}")
     assert await tab.ask("document.documentElement.scrollWidth <= innerWidth")
     cut = (
-        "[...document.querySelectorAll('header *, #tiles span, #rows span, .headline p')].filter((it) => "
+        "[...document.querySelectorAll('header *, #tiles span, #table tbody span, .headline p')].filter((it) => "
         "it.getBoundingClientRect().right > innerWidth + 1).map((it) => it.textContent).join()"
     )
     assert await tab.ask(cut) == ""

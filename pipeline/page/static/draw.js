@@ -1,5 +1,7 @@
 // The two small pictures: an interval on its scale, and a line of the last 24 hours.
 
+import { isNet, isShare } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export function element(tag, className = "", text = "") {
@@ -7,6 +9,13 @@ export function element(tag, className = "", text = "") {
   if (className) made.className = className;
   if (text) made.textContent = text;
   return made;
+}
+
+// Whether the text is another than before.
+export function say(node, text) {
+  if (node.textContent === text) return false;
+  node.textContent = text;
+  return true;
 }
 
 function shape(tag, attributes) {
@@ -25,7 +34,7 @@ function place(metric, value, bounds) {
 const clamp = (share) => Math.min(1, Math.max(0, share));
 
 export const scale = (metric, instrument) =>
-  metric === "csat" ? [0, 1] : metric === "nps" ? [-100, 100] : [instrument?.low ?? 1, instrument?.high ?? 7];
+  isShare(metric) ? [0, 1] : isNet(metric) ? [-100, 100] : [instrument?.low ?? 1, instrument?.high ?? 7];
 
 // A track with the interval as a band, the score as a dot and a tick for the target (or for zero).
 export class Interval {
@@ -42,7 +51,7 @@ export class Interval {
     this.band.style.left = `${low * 100}%`;
     this.band.style.width = `${(high - low) * 100}%`;
     this.dot.style.left = `${at(row.value) * 100}%`;
-    const mark = metric === "nps" ? 0 : target;
+    const mark = isNet(metric) ? 0 : target;
     this.tick.hidden = mark === null;
     if (mark !== null) this.tick.style.left = `${at(mark) * 100}%`;
   }
@@ -100,6 +109,6 @@ export function reach(metric, lines) {
   const values = lines.flatMap((line) => line.values).filter((value) => value !== null);
   if (!values.length) return [0, 1];
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const room = Math.max((high - low) * 0.06, (LEAST[metric] - (high - low)) / 2);
+  const room = Math.max((high - low) * 0.06, ((LEAST[metric] ?? 0) - (high - low)) / 2);
   return [low - room, high + room];
 }

@@ -62,12 +62,25 @@ export class Model {
     return names.map((name) => this.#touchpoint(window, name)).sort(byTrouble);
   }
 
+  // How many answers and cases there are in all.
+  heard(window, touchpoint) {
+    const here = [...this.scores.values()].filter((row) => row.window === window && row.touchpoint === touchpoint);
+    return here.reduce((sum, row) => sum + row.n, 0);
+  }
+
   #touchpoint(window, name) {
     const target = this.target(name);
     const csat = this.instruments(METRICS[0]).map((it) => this.score(window, "csat", it, name)).filter(Boolean);
     const gaps = csat.map((row) => gap(row, target));
     const worst = csat.length ? Math.min(...csat.map((row) => row.value)) : Infinity;
-    return { name, stage: this.about.touchpoints[name]?.stage ?? "", target, csat, gap: Math.max(0, ...gaps), worst };
+    return { name, stage: this.#stage(name), target, csat, gap: Math.max(0, ...gaps), worst };
+  }
+
+  // A name that nobody configured is often a typing error.
+  #stage(name) {
+    const known = this.about.touchpoints;
+    if (name in known) return known[name].stage;
+    return Object.keys(known).length ? "not in the configuration" : "";
   }
 }
 

@@ -1,11 +1,13 @@
 // Listens to the server and keeps the page in step with it.
 
 import { METRICS, Model, OVERALL } from "./model.js";
+import { asked, link, read, up } from "./place.js";
 import { View } from "./view.js";
 import { headline } from "./words.js";
 
 const SILENCE = 15_000; // the server says something every five seconds; longer silence means the line is dead
 const RETRY = 1_500;
+const LOOK = 2_000; // how often a detail that is open is asked for again
 
 const STATES = {
   live: "live",
@@ -15,14 +17,21 @@ const STATES = {
 
 const model = new Model();
 const view = new View();
-let chosen = decodeURIComponent(location.hash.slice(1));
+let place = read(location.hash);
+let said = { to: null, what: null }; // what the worker answered last when it was asked closely
 let drawing = false;
 let watchdog;
 
 function choose(window) {
-  chosen = window;
-  history.replaceState(null, "", `#${encodeURIComponent(window)}`);
+  history.replaceState(null, "", link({ ...place, window }));
+  go();
+}
+
+// The URL is the only place where it stands what is shown.
+function go() {
+  place = read(location.hash);
   draw();
+  look();
 }
 
 // Many messages, one drawing: at the next frame.
@@ -37,12 +46,34 @@ function soon() {
 
 function draw() {
   const windows = model.windows;
-  if (!windows.includes(chosen)) chosen = windows.includes("1h") ? "1h" : (windows[0] ?? "");
-  view.windows(windows, chosen, choose);
+  if (!windows.includes(place.window)) place.window = windows.includes("1h") ? "1h" : (windows[0] ?? "");
+  view.windows(windows, place.window, choose);
+  if (place.touchpoint === null) board(place.window);
+  else if (said.to === asked(place)) view.closely(model, place, said.what);
+}
+
+function board(window) {
   const overall = METRICS.filter((it) => !it.only)
-    .flatMap((it) => model.instruments(it).map((instrument) => model.score(chosen, it.metric, instrument, OVERALL)))
+    .flatMap((it) => model.instruments(it).map((instrument) => model.score(window, it.metric, instrument, OVERALL)))
     .filter(Boolean);
-  view.show(model, chosen, headline(model.touchpoints(chosen), overall, chosen, model.trends.span));
+  view.board(model, place, headline(model.touchpoints(window), overall, window, model.trends.span));
+}
+
+// Asks for what is looked at closely. What is shown stays until the answer is there, and where there is none.
+async function look() {
+  if (place.touchpoint === null || !place.window) return view.busy(false);
+  const to = asked(place);
+  view.busy(said.to !== to);
+  try {
+    const answer = await fetch(`/detail?${to}`);
+    if (answer.ok && to === asked(place)) {
+      said = { to, what: await answer.json() };
+      view.busy(false);
+      soon();
+    }
+  } catch {
+    // the state on top says who is away; the next round asks again
+  }
 }
 
 function connect() {
@@ -55,6 +86,7 @@ function connect() {
   on("about", (about) => {
     model.about = about;
     soon();
+    look();
   });
   on("scores", (change) => {
     model.take(change);
@@ -89,3 +121,8 @@ function again(source) {
 }
 
 connect();
+addEventListener("hashchange", go);
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && place.touchpoint !== null) location.hash = link(up(place));
+});
+setInterval(() => document.hidden || look(), LOOK);

@@ -1,128 +1,19 @@
-// Draws one window of the model into the document, and changes only what changed.
+// Draws the model into the document, and changes only what changed.
 
-import { element, Interval, reach, scale, Sparkline } from "./draw.js";
+import { Detail, takeApart } from "./detail.js";
+import { element, say } from "./draw.js";
+import { Stack } from "./gauge.js";
 import { METRICS, OVERALL } from "./model.js";
-import { count, name, range, value } from "./words.js";
+import { link } from "./place.js";
+import { Table } from "./table.js";
+import { closely } from "./words.js";
 
 const find = (id) => document.getElementById(id);
 
-function say(node, text) {
-  if (node.textContent === text) return false;
-  node.textContent = text;
-  return true;
-}
-
-function pulse(node) {
-  node.classList.remove("pulse");
-  void node.offsetWidth; // restarts the animation
-  node.classList.add("pulse");
-}
-
-// One score: the number, its line, its interval, n. Used in the tiles and in the cells of the table.
-class Gauge {
-  constructor(metric, instrument, [width, height]) {
-    [this.metric, this.instrument] = [metric, instrument];
-    this.node = element("div", "gauge");
-    this.number = this.node.appendChild(element("span", "number"));
-    this.spark = new Sparkline(width, height);
-    this.node.append(this.spark.node);
-    this.interval = new Interval();
-    this.node.append(this.interval.node);
-    this.range = this.node.appendChild(element("span", "range"));
-    this.n = this.node.appendChild(element("span", "n"));
-    this.label = this.node.appendChild(element("span", "instrument"));
-  }
-
-  show(model, window, touchpoint, { named, span, bounds }) {
-    const { metric, instrument } = this;
-    const row = model.score(window, metric.metric, instrument, touchpoint);
-    const target = metric.metric === "csat" ? model.target(touchpoint) : null;
-    this.node.classList.toggle("none", !row);
-    this.label.hidden = !named;
-    say(this.label, instrument);
-    const had = this.shown === window && this.number.textContent;
-    if (say(this.number, row ? value(metric.metric, row.value) : metric.empty) && had) pulse(this.number);
-    this.shown = window;
-    say(this.range, row ? range(metric.metric, row) : "");
-    say(this.n, row ? `n ${count(row.n)}` : "");
-    if (row) this.interval.show(metric.metric, row, bounds, target);
-    this.spark.show(model.line(metric.metric, instrument, touchpoint), span, target, (it) => value(metric.metric, it));
-  }
-}
-
-// All instruments of one metric at one touchpoint, one under the other; "no responses" where there are none.
-class Stack {
-  // `alone`: its lines have a scale of their own, and it always names its instrument.
-  constructor(metric, node, { size, alone = false }) {
-    [this.metric, this.node, this.size, this.alone] = [metric, node, size, alone];
-    this.gauges = new Map();
-  }
-
-  show(model, window, touchpoint) {
-    const known = model.instruments(this.metric);
-    const answered = known.filter((it) => model.score(window, this.metric.metric, it, touchpoint));
-    const shown = answered.length ? answered : known.slice(0, 1).concat(known.length ? [] : [""]);
-    for (const [instrument, gauge] of this.gauges) {
-      if (shown.includes(instrument)) continue;
-      gauge.node.remove();
-      this.gauges.delete(instrument);
-    }
-    for (const instrument of shown) this.#gauge(instrument).show(model, window, touchpoint, {
-      named: answered.length > 0 && (this.alone || known.length > 1),
-      span: reach(this.metric.metric, model.lines(this.metric.metric, instrument, this.alone ? touchpoint : null)),
-      bounds: scale(this.metric.metric, model.about.instruments[instrument]),
-    });
-  }
-
-  #gauge(instrument) {
-    if (!this.gauges.has(instrument)) {
-      const gauge = new Gauge(this.metric, instrument, this.size);
-      this.gauges.set(instrument, gauge);
-      this.node.append(gauge.node);
-    }
-    return this.gauges.get(instrument);
-  }
-}
-
-class Row {
-  constructor(touchpoint) {
-    this.node = element("tr");
-    this.node.setAttribute("role", "row");
-    this.node.dataset.touchpoint = touchpoint;
-    const head = this.node.appendChild(element("th", "touchpoint"));
-    head.scope = "row";
-    head.setAttribute("role", "rowheader");
-    head.append(element("span", "name", name(touchpoint)));
-    this.stage = head.appendChild(element("span", "stage"));
-    this.flag = head.appendChild(element("span", "flag", "below target"));
-    this.stacks = METRICS.map((metric) => {
-      const cell = this.node.appendChild(element("td", metric.metric));
-      cell.setAttribute("role", "cell");
-      const label = cell.appendChild(element("span", "label", metric.title));
-      label.setAttribute("aria-hidden", "true");
-      return new Stack(metric, cell, { size: [100, 30] });
-    });
-  }
-
-  show(model, window, touchpoint) {
-    say(this.stage, touchpoint.stage);
-    this.flag.hidden = touchpoint.gap === 0;
-    this.node.classList.toggle("troubled", touchpoint.gap > 0);
-    for (const stack of this.stacks) stack.show(model, window, touchpoint.name);
-  }
-}
-
 export class View {
-  rows = new Map();
-
   constructor() {
-    const head = find("columns");
-    for (const [title, hint] of [["Touchpoint", ""], ...METRICS.map((it) => [it.title, it.hint])]) {
-      const column = head.appendChild(element("th", "", title));
-      column.scope = "col";
-      column.setAttribute("role", "columnheader");
-      column.append(element("span", "hint", hint));
-    }
+    this.table = new Table(find("table"), "Touchpoint");
+    this.detail = new Detail();
     this.tiles = METRICS.map((metric) => {
       const tile = find("tiles").appendChild(element("article", `tile ${metric.metric}`));
       const title = tile.appendChild(element("h2", "", metric.title));
@@ -131,29 +22,34 @@ export class View {
     });
   }
 
-  show(model, window, [lead, rest]) {
-    if (say(find("lead"), lead)) document.title = `${lead.replace(/\.$/, "")} \u00b7 feedback`;
-    say(find("rest"), rest);
-    for (const tile of this.tiles) tile.show(model, window, OVERALL);
-    const touchpoints = model.touchpoints(window);
+  // All touchpoints of one window.
+  board(model, place, sentences) {
+    this.#open("board", place);
+    this.#headline(sentences);
+    for (const tile of this.tiles) tile.show(model, place.window, OVERALL);
+    const touchpoints = model.touchpoints(place.window);
     find("nobody").hidden = touchpoints.length > 0;
     find("table").hidden = touchpoints.length === 0;
-    for (const it of touchpoints) this.#row(it.name).show(model, window, it);
-    this.#arrange(touchpoints.map((it) => this.rows.get(it.name).node));
+    find("together").href = link({ ...place, touchpoint: OVERALL });
+    this.table.show(model, place.window, touchpoints, (touchpoint) => link({ ...place, touchpoint }));
+  }
+
+  // One touchpoint (or all together): `said` is what the worker said of it.
+  closely(model, place, said) {
+    const parts = takeApart(place, said, model.about);
+    this.#headline(closely(place, parts));
+    this.detail.show(parts, place, model);
+    this.#open("detail", place);
   }
 
   windows(names, chosen, choose) {
     const box = find("windows");
-    if (box.dataset.names === names.join()) return;
-    box.dataset.names = names.join();
-    for (const old of box.querySelectorAll("label")) old.remove();
-    for (const each of names) {
-      const label = box.appendChild(element("label"));
-      const input = label.appendChild(element("input"));
-      [input.type, input.name, input.value, input.checked] = ["radio", "window", each, each === chosen];
-      input.addEventListener("change", () => choose(each));
-      label.append(element("span", "", each));
-    }
+    if (box.dataset.names !== names.join()) this.#choices(box, names, choose);
+    for (const input of box.querySelectorAll("input")) input.checked = input.value === chosen;
+  }
+
+  busy(yes) {
+    find("main").setAttribute("aria-busy", String(yes));
   }
 
   state(kind, text) {
@@ -166,22 +62,39 @@ export class View {
     say(find("updated"), at ? `Last change ${new Date(at).toLocaleTimeString()}.` : "");
   }
 
-  #row(touchpoint) {
-    if (!this.rows.has(touchpoint)) this.rows.set(touchpoint, new Row(touchpoint));
-    return this.rows.get(touchpoint);
+  #headline([lead, rest]) {
+    if (say(find("lead"), lead)) document.title = `${lead.replace(/\.$/, "")} \u00b7 feedback`;
+    say(find("rest"), rest);
   }
 
-  // Puts the rows in order; those that moved glide to their new place.
-  #arrange(nodes) {
-    const body = find("rows");
-    if (nodes.length === body.children.length && nodes.every((node, at) => body.children[at] === node)) return;
-    const before = new Map(nodes.map((node) => [node, node.isConnected ? node.getBoundingClientRect().top : null]));
-    body.replaceChildren(...nodes);
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    for (const [node, top] of before) {
-      const moved = top === null ? 0 : top - node.getBoundingClientRect().top;
-      if (moved) node.animate([{ transform: `translateY(${moved}px)` }, { transform: "none" }], { duration: 400, easing: "ease-out" });
+  #choices(box, names, choose) {
+    box.dataset.names = names.join();
+    for (const old of box.querySelectorAll("label")) old.remove();
+    for (const each of names) {
+      const label = box.appendChild(element("label"));
+      const input = label.appendChild(element("input"));
+      [input.type, input.name, input.value] = ["radio", "window", each];
+      input.addEventListener("change", () => choose(each));
+      label.append(element("span", "", each));
     }
   }
-}
 
+  // Shows one of the two, and takes the keyboard along: into the detail, and back to the row it was opened from.
+  #open(which, place) {
+    const from = this.opened;
+    this.opened = { which, touchpoint: place.touchpoint };
+    for (const part of ["board", "detail"]) find(part).hidden = part !== which;
+    find("crumbs").hidden = which !== "detail";
+    if (!from || (from.which === which && from.touchpoint === place.touchpoint)) return this.#keepFocus();
+    if (which === "detail") {
+      scrollTo(0, 0);
+      this.detail.focus();
+    } else if (from.touchpoint === OVERALL) find("together").focus();
+    else this.table.focus(from.touchpoint);
+  }
+
+  // A chip that was clicked is gone, and must not take the keyboard with it.
+  #keepFocus() {
+    if (this.opened.which === "detail" && document.activeElement?.hidden) this.detail.focus();
+  }
+}

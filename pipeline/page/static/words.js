@@ -12,6 +12,9 @@ const signed = (value) => {
   return rounded > 0 ? `+${rounded}` : rounded < 0 ? `${minus}${-rounded}` : "0";
 };
 
+export const isShare = (metric) => ["csat", "reopen", "fcr", "sla_breach", "response_rate"].includes(metric);
+export const isNet = (metric) => metric === "nps" || metric.startsWith("net_");
+
 // "42s", "18m", "2h 05m", "3d 4h"
 export function duration(seconds) {
   const minutes = Math.round(seconds / 60);
@@ -22,18 +25,18 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)}d${thin}${hours % 24}h`;
 }
 
-const share = (value) => `${Math.round(value * 100)}${thin}%`;
+export const share = (value) => `${Math.round(value * 100)}${thin}%`;
 
 export function value(metric, number) {
-  if (metric === "csat") return share(number);
-  if (metric === "nps") return signed(number);
+  if (isShare(metric)) return share(number);
+  if (isNet(metric)) return signed(number);
   if (metric === "resolution") return duration(number);
   return number.toFixed(1);
 }
 
 export function range(metric, row) {
   if (row.lower === null || row.upper === null) return "no interval yet";
-  if (metric === "csat") return `${Math.round(row.lower * 100)}–${share(row.upper)}`;
+  if (isShare(metric)) return `${Math.round(row.lower * 100)}–${share(row.upper)}`;
   return `${value(metric, row.lower)} to ${value(metric, row.upper)}`;
 }
 
@@ -58,6 +61,26 @@ export function headline(touchpoints, overall, window, span) {
     `${capital(name(first.name))}: ${share(row.value)} satisfied (${range("csat", row)}), target ${share(first.target)}. ` +
       `${answers}, ${answered.length} of ${touchpoints.length} touchpoints heard.`,
   ];
+}
+
+// The same two of one touchpoint, channel and segment.
+export function closely(place, { own, channels, segments }) {
+  const here = own.touchpoints(place.window).find((it) => it.name === place.touchpoint);
+  const subject = [capital(name(place.touchpoint || "all touchpoints")), ...[place.channel, place.segment].filter(Boolean).map(name)].join(", ");
+  const span = `in the last ${spoken(place.window)}`;
+  if (!here) return [`${subject}: no responses ${span}.`, ""];
+  const row = here.csat[0];
+  const lead = here.target === null || !row ? `${subject}.` : `${subject}: ${here.gap > 0 ? "below" : "not below"} target.`;
+  const aim = row && here.target !== null ? `, target ${share(here.target)}` : "";
+  const figures = row ? `${share(row.value)} satisfied (${range("csat", row)})${aim}, ${count(row.n)} responses ${span}.` : "";
+  const low = [...troubled("channel", channels, place), ...troubled("segment", segments, place)];
+  return [lead, figures + (low.length ? ` Below target: ${low.join(", ")}.` : "")];
+}
+
+// Where else it lies, beside what is chosen already.
+function troubled(kind, parts, place) {
+  const found = parts.touchpoints(place.window).filter((it) => it.gap > 0 && it.name !== place[kind]);
+  return found.map((it) => `${kind} ${name(it.name)}`);
 }
 
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
