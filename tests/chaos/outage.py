@@ -8,21 +8,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 import tempfile
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from prometheus_client.parser import text_string_to_metric_families
+from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
 from pipeline.embedded import apache
+from pipeline.events import wire
+from pipeline.events.partition import partition_of
+from pipeline.events.schemas import schema
 from pipeline.stores.client import connect
 from tests.chaos.faults import Say
 from tests.chaos.stage import Stage, Worker
@@ -30,7 +32,6 @@ from tests.chaos.truth import Compared, compare_tables, recount
 from tests.support.traffic import Touchpoints, Traffic, produce
 
 ROOT = Path(__file__).parents[2]
-COUNTED = "feedback_records_total"
 UP = "feedback_store_up"
 MINUTE = 60.0
 
@@ -41,7 +42,7 @@ class Outage:
 
     Attributes:
         memory: megabytes of the worker: before the store went, the most while it was away, after it was back.
-        behind: seconds until records sent just now were counted in /metrics, measured again and again meanwhile.
+        behind: seconds until a response sent just now stood in the windows of /metrics, again and again meanwhile.
         answered: seconds that /metrics took to answer, of the same looks.
         up: values of `feedback_store_up` before, during and after.
         compared: what was stored in the end.
@@ -59,7 +60,7 @@ class Outage:
         before, most, after = self.memory
         return (
             f"memory of the worker: {before:.0f} MB before, at most {most:.0f} MB meanwhile, {after:.0f} MB after\n"
-            f"records were in /metrics after {_p99(self.behind):.2f} s (p99 of {len(self.behind)} looks), "
+            f"responses stood in /metrics after {_p99(self.behind):.2f} s (p99 of {len(self.behind)} looks), "
             f"which answered within {_p99(self.answered):.2f} s\n"
             f"stored afterwards: {lost} lost, {doubled} doubled"
         )
@@ -77,11 +78,11 @@ async def outage(
         async with _loaded(stage, seed, rate):
             seen.memory.append(await _watched(stage, worker, min(10.0, seconds), Outage(), say))
             seen.memory.append(_resident(worker))
-            seen.up.append((await _metrics(worker))[UP])
+            seen.up.append(await _store_up(worker))
             say(f"the store goes for {seconds:g} s")
             stage.store.kill()
             seen.memory.append(await _watched(stage, worker, seconds, seen, say))
-            seen.up.append((await _metrics(worker))[UP])
+            seen.up.append(await _store_up(worker))
             stage.store.start()
             await stage.store.ready()
             say("the store is back")
@@ -116,47 +117,58 @@ async def _loaded(stage: Stage, seed: int, rate: float) -> AsyncIterator[None]:
 
 
 async def _watched(stage: Stage, worker: Worker, seconds: float, seen: Outage, say: Say) -> float:
-    """Look once a second how old /metrics is; the most memory that the worker had."""
+    """Send a response to a touchpoint of its own again and again, until /metrics has it; the most memory meanwhile."""
     most, until, said = 0.0, time.monotonic() + seconds, time.monotonic()
-    consumer = AIOKafkaConsumer(bootstrap_servers=stage.settings.kafka.bootstrap)
-    await consumer.start()
+    producer = AIOKafkaProducer(bootstrap_servers=stage.settings.kafka.bootstrap)
+    await producer.start()
     try:
         while time.monotonic() < until:
-            began, sent = time.monotonic(), await _sent(stage, consumer)
-            while (await _metrics(worker, seen))[COUNTED] < sent:
-                assert time.monotonic() - began < MINUTE, "nothing is counted while the store is away"
-                await asyncio.sleep(0.05)
+            name, began = f"probe {len(seen.behind)} {until:.0f}", time.monotonic()
+            await _probe(producer, stage, name)
+            while f'touchpoint="{name}"' not in await _page(worker, seen):
+                assert time.monotonic() - began < 2 * MINUTE, "nothing is counted while the store is away"
+                await asyncio.sleep(0.1)
             seen.behind.append(time.monotonic() - began)
             most = max(most, _resident(worker))
             if time.monotonic() - said > 10:
                 said = time.monotonic()
-                say(f"{sent:,} records counted, {most:.0f} MB, {until - said:.0f} s to go")
+                say(
+                    f"{most:.0f} MB, /metrics behind by {seen.behind[-1]:.1f} s, {max(0, until - said):.0f} s to go"
+                )
             await asyncio.sleep(max(0.0, 1 - (time.monotonic() - began)))
     finally:
-        await consumer.stop()
+        await producer.stop()
     return most
 
 
-async def _sent(stage: Stage, consumer: AIOKafkaConsumer) -> int:
-    """How many records the inputs have now."""
-    count = stage.settings.kafka.partitions
-    names = (stage.topics.responses, stage.topics.touchpoints)
-    ends = await consumer.end_offsets([TopicPartition(name, p) for name in names for p in range(count)])
-    return int(sum(ends.values()))
+async def _probe(producer: AIOKafkaProducer, stage: Stage, touchpoint: str) -> None:
+    record = {
+        "response_id": touchpoint,
+        "occurred_at": round(time.time() * 1000),
+        "source": "test",
+        "instrument": "nps_0_10",
+        "score": 10,
+        "touchpoint": touchpoint,
+        "channel": "web",
+    }
+    key = touchpoint.encode()
+    place = partition_of(key, stage.settings.kafka.partitions)
+    value = wire.encode(schema("SurveyResponse"), record)
+    await producer.send_and_wait(stage.topics.responses, value, key=key, partition=place)
 
 
-async def _metrics(worker: Worker, seen: Outage | None = None) -> Counter[str]:
-    """The sum of each metric's samples."""
+async def _store_up(worker: Worker) -> float:
+    page = await _page(worker)
+    (value,) = re.findall(rf"^{UP} (\S+)$", page, re.MULTILINE)
+    return float(value)
+
+
+async def _page(worker: Worker, seen: Outage | None = None) -> str:
     began = time.monotonic()
     page = await asyncio.to_thread(_read, worker.url("metrics"))
     if seen is not None:
         seen.answered.append(time.monotonic() - began)
-    found: Counter[str] = Counter()
-    for family in text_string_to_metric_families(page):
-        if family.name in (COUNTED.removesuffix("_total"), UP):
-            for sample in family.samples:
-                found[sample.name] += sample.value  # type: ignore[assignment]  # a float
-    return found
+    return page
 
 
 def _read(url: str) -> str:

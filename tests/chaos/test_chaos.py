@@ -45,10 +45,11 @@ async def test_a_round_of_chaos_loses_and_doubles_nothing(jars, tmp_path, seed):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_without_the_fold_rule_records_count_twice(jars, tmp_path, seed):
-    plan = Plan(seed, 0.0, workers=2, often={deafen: 4, freeze: 1}, program=NAIVE, patience=5.0)
+    plan = Plan(seed, 0.0, workers=2, often={deafen: 6, freeze: 2}, program=NAIVE, patience=5.0)
     report = await play(plan, jars, tmp_path, print)
-    wrong = {one.what: one.doubled for one in report.compared if one.doubled}
-    assert wrong["cells in ClickHouse"], "the round finds nothing"
+    print({one.what: (one.lost, one.doubled) for one in report.compared if one.lost or one.doubled})
+    # a record written twice by a retry is counted twice in the outcomes, one decided on by a zombie in the cells, too
+    assert any(one.doubled for one in report.compared if "outcomes" in one.what), "the round finds nothing"
 
 
 @pytest.mark.slow
