@@ -7,7 +7,7 @@ if every chunk stands at its expected place: then there is nobody who is further
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple, Protocol
 
@@ -51,6 +51,13 @@ class Board(Protocol):
     def held(self) -> HeldCells:
         """All that `add` needs to come to the same."""
         ...
+
+    def missing(self) -> Mapping[tuple[str, str], int]:
+        """(metric, instrument) -> the minute before which cells of it are not in `held` any more."""
+        ...
+
+    def miss(self, before: Mapping[tuple[str, str], int]) -> None:
+        """What `missing` said."""
 
 
 class Chunk(NamedTuple):
@@ -146,6 +153,7 @@ def dump(rollup: Rollup, board: Board) -> bytes:
         "hours": rollup.hours.marks,
         "leaves": [rollup.leaves[k] for k in used.tolist()],
         "series": held.series,
+        "missing": [[*key, minute] for key, minute in board.missing().items()],
     }
     columns = {f"cells.{name}": getattr(kept.cells, name) for name in _CELLS} | {"cells.leaf": leaf}
     columns |= {f"held.{name}": getattr(held, name) for name in _HELD}
@@ -165,6 +173,7 @@ def restore(blob: bytes, board: Board) -> Rollup:
     )
     if rollup.hours.now is not None:
         board.settle(rollup.hours.now)
+    board.miss({(metric, instrument): minute for metric, instrument, minute in head.get("missing", [])})
     board.add([Series(*one) for one in head["series"]], *_wide(columns, "held", _HELD))
     return rollup
 

@@ -82,15 +82,16 @@ class HeldCells:
 
 
 class Rolling:
-    """Sums over `windows` (at least one), which all end with the running minute and never move back.
-
-    Cells of minutes to come wait for their minute.
+    """Sums over `windows` (at least one), which end with the running minute and never move back; later cells wait.
 
     Args:
         metric: of every series.
         instrument: of every series.
         windows: all of them.
         keep: hours of which cells are kept; by default what the longest window needs.
+
+    Attributes:
+        missing: cells of minutes before this one were let go, here or by whoever filled this before.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Rolling:
         self._keep = max(-(-window.seconds // 3600) for window in windows) if keep is None else keep
         self._floor = _NEVER  # the running minute is never before this one
         self._settled = _NEVER  # minutes before this one are kept by the hour
-        self._forgotten = _NEVER  # minutes before this one are not kept
+        self._forgotten = self.missing = _NEVER  # minutes before `_forgotten` are not kept
 
     def leaf(self, series: Series) -> int:
         """The number of a leaf, which must name every dimension."""
@@ -143,6 +144,8 @@ class Rolling:
         order = np.argsort(minute, kind="stable")
         minute, cells = minute[order], cells[order]
         forgotten, settled, now = np.searchsorted(minute, (self._forgotten, self._settled, self._end))
+        if forgotten:
+            self.missing = max(self.missing, int(minute[forgotten - 1]) + 1)
         self._hours.add(minute[forgotten:settled], cells[forgotten:settled])
         self._minutes.add(minute[settled:], cells[settled:])
         for w, first in enumerate(np.searchsorted(minute, self._first).tolist()):
@@ -161,7 +164,8 @@ class Rolling:
             self._hours.add(np.full(len(cells), minute, np.int32), summed(cells))
         self._settled = max(settled, self._settled)
         self._forgotten = max(self._floor - self._keep * HOUR, self._forgotten)
-        self._hours.take(_NEVER, self._forgotten)
+        gone = self._hours.take(_NEVER, self._forgotten)
+        self.missing = max([self.missing, *(start + HOUR for start, _ in gone)])
 
     def advance(self, now_ms: int) -> None:
         """Let the windows end with the minute of `now_ms`; an earlier time than before changes nothing."""
@@ -190,6 +194,10 @@ class Rolling:
         return HeldCells(
             series, at.astype(np.uint32), minute, bins[cells["column"]], cells["n"], cells["total"]
         )
+
+    def filled(self, window: int) -> bool:
+        """Whether a window holds everything that it reaches back to; not if less was kept when it was shorter."""
+        return self._first[window] >= self.missing
 
     def changed(self, window: int, levels: Sequence[int]) -> Int64s:
         """The rows of these levels whose sums in a window changed since they were last marked unchanged."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.measures.buckets import HOUR
 from pipeline.measures.cells import MINUTE_MS, Series
 from pipeline.measures.drilldown import Selection
 from pipeline.measures.instruments import Instrument
@@ -27,6 +28,7 @@ from pipeline.measures.windows import Window
 
 FOR_PEOPLE = (OVERALL, TOUCHPOINT)
 _LONG_AGO = -(1 << 62)
+_UNSCORED = "touchpoints"  # plain counts of them
 _Place = tuple[Rolling, int, int]  # a row of a window
 _Scores = Mapping[str, Score]
 
@@ -74,6 +76,9 @@ class Scoreboard:
         self._instruments = instruments
         self._books: dict[tuple[str, str], Rolling | None] = {}
         self._leaf: dict[Series, int] = {}  # its number in its book
+        self._missing: dict[
+            tuple[str, str], int
+        ] = {}  # of no book: minute before which its cells were let go
         self._told: dict[_Place, tuple[int, _Scores]] = {}  # minute and contents of what was published last
         self._now: int | None = None
 
@@ -97,6 +102,9 @@ class Scoreboard:
                 number[members] = [self._number(book, leaves[k]) for k in members]
                 rows = np.flatnonzero(number[at] >= 0)
                 book.add(number[at[rows]], minute[rows], bins[rows], n[rows], total[rows])
+            elif key[0] != _UNSCORED:
+                let_go = minute[np.isin(at, members)].tolist()
+                self.miss({key: max(let_go, default=_LONG_AGO) + HOUR})  # one may be the sum of an hour
 
     def settle(self, hour: int) -> None:
         """Log time has come to this hour since 1970; see `Rolling.settle`."""
@@ -118,6 +126,16 @@ class Scoreboard:
         )
         return HeldCells(series, np.concatenate([np.zeros(0, np.uint32), *at]), *columns)
 
+    def missing(self) -> dict[tuple[str, str], int]:
+        """(metric, instrument) -> the minute before which some of its cells were let go."""
+        books = {(book.metric, book.instrument): book.missing for book in self._open()}
+        return {key: minute for key, minute in (self._missing | books).items() if minute > _LONG_AGO}
+
+    def miss(self, before: Mapping[tuple[str, str], int]) -> None:
+        """Cells were let go by a board before this one; see `missing`."""
+        for key, minute in before.items():
+            self._missing[key] = max(minute, self._missing.get(key, _LONG_AGO))
+
     def advance(self, now_ms: int) -> None:
         """Let every window end with the minute of `now_ms`; the clock running backwards changes nothing."""
         floor = now_ms if self._hour is None else floor_of(self._hour) * MINUTE_MS
@@ -126,9 +144,13 @@ class Scoreboard:
             book.advance(self._now)
 
     def sums(self, levels: Sequence[int] = (OVERALL, TOUCHPOINT, LEAF)) -> Iterator[WindowSums]:
-        """What stands in every window for series of these levels that have answers there."""
+        """What stands in every window for series of these levels that have answers there.
+
+        A window that reaches further back than what was kept would show less than there was: it is left out until it
+        is filled.
+        """
         for book in self._open():
-            for w in range(len(self._windows)):
+            for w in filter(book.filled, range(len(self._windows))):
                 rows = book.live(w, levels)
                 if len(rows):
                     yield book.sums(w, rows)
@@ -177,7 +199,7 @@ class Scoreboard:
                     self._told[book, window, row] = (_LONG_AGO, {})
 
     def _news_of(self, book: Rolling) -> Iterator[tuple[Standing, _Place]]:
-        for window in range(len(self._windows)):
+        for window in filter(book.filled, range(len(self._windows))):
             changed = book.changed(window, FOR_PEOPLE).tolist()
             rows = [row for row in changed if self._may_be_told((book, window, row))]
             book.mark(window, rows, changed=False)
@@ -211,6 +233,7 @@ class Scoreboard:
 
     def _opened(self, metric: str, instrument: str) -> Rolling:
         book = Rolling(metric, instrument, self._windows, self._keep)
+        book.missing = max(book.missing, self._missing.get((metric, instrument), book.missing))
         if self._hour is not None:
             book.settle(self._hour)
         if self._now is not None:

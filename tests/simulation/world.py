@@ -518,6 +518,13 @@ class NoBoard:
         """See `Scoreboard`."""
         return NOTHING
 
+    def missing(self) -> dict[tuple[str, str], int]:
+        """See `Scoreboard`."""
+        return {}
+
+    def miss(self, _: object) -> None:
+        """See `Scoreboard`."""
+
 
 def records_of(entries: Collection[Any]) -> Records:
     """Entries as a delivery."""

@@ -15,6 +15,7 @@ from pipeline.journal.roll_snapshot import RollSnapshots, dump, restore
 from pipeline.journal.rollup import Folded, Rollup
 from pipeline.measures.cells import Series
 from pipeline.measures.instruments import SHIPPED
+from pipeline.measures.rolling import OVERALL
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.windows import Window
 from tests.support.memory_log import MemoryLog
@@ -88,6 +89,34 @@ def test_any_snapshot_and_its_tail_come_to_the_whole(steps, often):
     for (key, _), (_, n) in read.items():
         sums[key] = sums.get(key, 0) + n
     assert sums == truth
+
+
+@pytest.mark.parametrize("away", ["the window", "the instrument"])
+def test_a_window_beyond_what_was_kept_is_not_shown_until_it_is_filled(away):
+    """An answer an hour, a snapshot a day; for the second and third day the 3 d window, or the instrument, is away."""
+    without = {
+        "the window": (WINDOWS[:2], SHIPPED),
+        "the instrument": (WINDOWS, {k: one for k, one in SHIPPED.items() if k != "csat_1_5"}),
+    }
+    rollup, board, shown_at = Rollup(), Scoreboard(WINDOWS, SHIPPED), []
+    for k in range(200):
+        hour = BASE + k
+        if k % 24 == 0:
+            configured = without[away] if k in (24, 48) else (WINDOWS, SHIPPED)
+            blob, board = dump(rollup, board), Scoreboard(*configured)
+            rollup = restore(blob, board)
+        fold(rollup, board, k, delta(k + 1, hour, [(LEAVES[0], 0, 5, 1)]))
+        board.advance(hour * HOUR_MS)
+        for sums in board.sums([OVERALL]):
+            hours = next(w.seconds for w in WINDOWS if w.name == sums.window) // 3600
+            assert sums.counts.sum() == min(k + 1, hours + 1), (k, sums.window)
+            shown_at += [k] * (sums.window == "3d")
+        told = {one.window for one in board.news().standings}
+        assert ("3d" in told) == (k in shown_at)
+    last = max(set(range(200)) - set(shown_at))
+    assert min(set(range(200)) - set(shown_at)) == 24
+    assert 96 <= last <= 150
+    assert shown_at[-1] == 199
 
 
 def publish_some(rollup, read):
