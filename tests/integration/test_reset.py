@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from collections import Counter
 from contextlib import asynccontextmanager, nullcontext
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 
 from pipeline.rebuild.run import EVERYTHING, rebuild
@@ -221,3 +223,108 @@ def _reset(configured, say):
     with connect(configured, write=True) as client:
         intent = asyncio.run(intend(configured, client, lambda text: None))
         reset(configured, client, intent, say)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("break_it", ["journal", "source"])
+async def test_what_the_worker_refuses_is_cured_also_by_a_reset_that_is_killed(there, seed, break_it):
+    configured, environment, _ = there
+    environment = {
+        **environment,
+        "FEEDBACK_WORKER__SNAPSHOT_MB": "16",
+        "PYTHONUNBUFFERED": "1",
+        "COLUMNS": "200",
+    }
+    topics, address = Topics(configured.kafka.prefix), configured.kafka.bootstrap
+    await produce(address, topics.responses, Traffic(seed), 400, 1e6)
+    await drained(environment)
+    wanted = await full_recount_of_responses(address, topics.responses)
+    if break_it == "journal":
+        wanted = await _journal_with_a_hole(configured, environment, seed)
+    else:
+        await _made_anew(address, topics.responses)
+        await produce(address, topics.responses, Traffic(seed + 1), 40, 1e6)
+        await refused(environment, "was made anew")
+        wanted += await full_recount_of_responses(address, topics.responses)
+    kills = await _reset_with_kills(environment, random.Random(seed))
+    assert kills > 0
+    await drained(environment)
+    assert await asyncio.to_thread(mended, configured) >= 0
+    assert await asyncio.to_thread(surveys, configured) == wanted
+
+
+async def _journal_with_a_hole(configured, environment, seed):
+    """The journal loses its end and one effect under a worker; what all responses come to."""
+    topics, address = Topics(configured.kafka.prefix), configured.kafka.bootstrap
+    for k in (1, 2):  # more effects
+        await produce(address, topics.responses, Traffic(seed + k), 100, 1e6)
+        await drained(environment)
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pipeline", "--log-text", "worker"), env=environment, stderr=subprocess.PIPE
+    )
+    try:
+        recovered = 0
+        while recovered < 12:  # four partitions of three topics
+            recovered += b"recovered a partition" in await worker.stderr.readline()
+        kept = await _values(address, topics.journal_responses)
+        await _made_anew(address, topics.journal_responses)
+        producer = AIOKafkaProducer(bootstrap_servers=address)
+        await producer.start()
+        for p, values in kept.items():
+            for value in (values[0], values[2]):
+                await producer.send_and_wait(topics.journal_responses, value, partition=p)
+        await producer.stop()
+        await produce(address, topics.responses, Traffic(seed + 3), 100, 1e6)
+        told = await asyncio.wait_for(worker.stderr.read(), 60)
+        assert b"the broker lost acknowledged records" in told, told[-4000:]
+        assert b"feedback reset" in told
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+        await worker.wait()
+    await refused(environment, "a hole after effect 1")
+    return await full_recount_of_responses(address, topics.responses)
+
+
+async def _made_anew(address, topic):
+    async with administering(address) as admin:
+        await admin.delete_topics([topic])
+        await asyncio.sleep(1)
+        await admin.create_topics([NewTopic(topic, 4, 1)])
+        await asyncio.sleep(1)
+
+
+async def _values(address, topic):
+    """What a topic holds, by partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest")
+    await consumer.start()
+    places = [TopicPartition(topic, p) for p in range(4)]
+    consumer.assign(places)
+    ends, found = await consumer.end_offsets(places), {p: [] for p in range(4)}
+    while any(len(found[one.partition]) < end for one, end in ends.items()):
+        for one, records in (await consumer.getmany(timeout_ms=200)).items():
+            found[one.partition] += [record.value for record in records]
+    await consumer.stop()
+    return found
+
+
+async def _reset_with_kills(environment, rng, most=5):
+    """SIGKILL at any moment after it has begun, then once more to the end; how many kills."""
+    kills = 0
+    for k in range(most + 1):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pipeline", "reset", "--yes"),
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        while (line := await process.stderr.readline()) and b"counted anew" not in line:
+            pass
+        if k < most:
+            await asyncio.sleep(rng.uniform(0, 1.5))
+            if process.returncode is None:
+                os.kill(process.pid, signal.SIGKILL)
+        _, told = await process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), told[-4000:].decode()
+        kills += process.returncode != 0
+    assert process.returncode == 0
+    return kills
