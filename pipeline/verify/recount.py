@@ -14,7 +14,7 @@ from pipeline.verify.told import Names
 from pipeline.verify.versions import NEVER
 
 HOUR_MS = 3_600_000  # how far an app's clock may run ahead: see `in_future` among the dead letters
-_FEW = 2_000_000  # rows of changes that are kept before they are added up
+_FEW = 500_000  # rows of changes that are kept before they are added up
 SUMS: dict[str, type[pl.DataType]] = {**CHANGES, "total": pl.Int64}
 
 
