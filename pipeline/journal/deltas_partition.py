@@ -160,12 +160,8 @@ class DeltasPartition(Generic[B]):
 
     async def _load_what_was_cut(self) -> None:
         """Nothing is cut off that a snapshot does not hold: to jump would lose it."""
-        (
-            begin,
-            _,
-        ) = (
-            await self._deltas.bounds()
-        )  # first: by the time that a snapshot is found there may be a later one
+        # the first offset before the snapshot: by the time that one is found, more may have been cut
+        begin, _ = await self._deltas.bounds()
         await self._load()
         _, end = await self._deltas.bounds()
         if not begin <= self.position <= end:

@@ -21,8 +21,8 @@ from pipeline.journal.log import Log, Unknown
 from pipeline.journal.pack import pack, unpack
 from pipeline.journal.rollup import Changed, Rollup
 from pipeline.journal.snapshot import Gathering
+from pipeline.measures.buckets import HeldCells
 from pipeline.measures.cells import Series
-from pipeline.measures.rolling import HeldCells
 
 _CHUNK = 4 << 20
 _CELLS = tuple(f.name for f in fields(Cells))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.measures.cells import Series
 
 HOUR = 60  # minutes
 _PARTS = 16  # a bucket holds at most so many parts before they are summed into one
@@ -14,7 +17,29 @@ _PARTS = 16  # a bucket holds at most so many parts before they are summed into 
 CELL = np.dtype([("leaf", np.int32), ("column", np.int32), ("n", np.int64), ("total", np.int64)])
 CellRows = npt.NDArray[np.void]
 Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
 NO_CELLS: CellRows = np.empty(0, CELL)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCells:
+    """Cells of leaves as columns.
+
+    Attributes:
+        series: the distinct leaves that occur.
+        at: uint32, index into `series`.
+        minute: int32, the bucket in minutes since 1970, or the start of the hour that it was summed into.
+        bin: int32.
+        n: int64.
+        total: int64, thousandths.
+    """
+
+    series: tuple[Series, ...]
+    at: npt.NDArray[np.uint32]
+    minute: Int32s
+    bin: Int32s
+    n: Int64s
+    total: Int64s
 
 
 class Buckets:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measures.buckets import CELL, HOUR, Buckets, CellRows, summed
+from pipeline.measures.buckets import CELL, HOUR, Buckets, CellRows, HeldCells, summed
 from pipeline.measures.cells import MINUTE_MS, Series, marginals
 from pipeline.measures.windows import DAY, MINUTE, Window
 
@@ -58,27 +58,6 @@ class WindowSums:
     bins: Int32s
     counts: Int64s
     totals: Int64s
-
-
-@dataclass(frozen=True, slots=True)
-class HeldCells:
-    """Cells of leaves as columns.
-
-    Attributes:
-        series: the distinct leaves that occur.
-        at: uint32, index into `series`.
-        minute: int32, the bucket in minutes since 1970, or the start of the hour that it was summed into.
-        bin: int32.
-        n: int64.
-        total: int64, thousandths.
-    """
-
-    series: tuple[Series, ...]
-    at: npt.NDArray[np.uint32]
-    minute: Int32s
-    bin: Int32s
-    n: Int64s
-    total: Int64s
 
 
 class Rolling:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measures.buckets import HOUR
+from pipeline.measures.buckets import HOUR, HeldCells
 from pipeline.measures.cells import MINUTE_MS, Series
 from pipeline.measures.drilldown import Selection
 from pipeline.measures.instruments import Instrument
@@ -17,7 +17,6 @@ from pipeline.measures.rolling import (
     LEAF,
     OVERALL,
     TOUCHPOINT,
-    HeldCells,
     Int64s,
     Rolling,
     WindowSums,

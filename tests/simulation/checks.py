@@ -16,8 +16,8 @@ from pipeline.journal.journal import Journal
 from pipeline.journal.pack import unpack
 from pipeline.journal.rollup import Folded, Rollup
 from pipeline.journal.state import State
+from pipeline.measures.buckets import HeldCells
 from pipeline.measures.cells import Series
-from pipeline.measures.rolling import HeldCells
 from pipeline.measures.scoreboard import Scoreboard
 from tests.simulation.disk import MARKER, Connection
 from tests.simulation.load import HORIZON

@@ -23,9 +23,9 @@ from pipeline.journal.journal import Journal, run_here
 from pipeline.journal.log import OutOfRange, Unknown
 from pipeline.journal.partition import Decider, SourcePartition
 from pipeline.journal.roll_snapshot import RollSnapshots
+from pipeline.measures.buckets import HeldCells
 from pipeline.measures.cells import Series
 from pipeline.measures.instruments import SHIPPED
-from pipeline.measures.rolling import HeldCells
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.windows import Window
 from tests.simulation.disk import MARKER, Connection, Disk, Outputs, Wait
