@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.common import ConfigOption, console, load_settings
-from pipeline.cli.sending import BootstrapOption, late_progress, open_client, report_line, scales_of
+from pipeline.cli.sending import BootstrapOption, late_progress, open_client, scales_of
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Send history from a file, sorted by time.
 
-    What a row means is said by the mapping; examples/README.md explains its language. A row that makes no
+    What a row means is said by the mapping; docs/replay.md explains its language. A row that makes no
     event is reported with its line and the rest goes on; the exit code is 0 only when all rows went well.
     Live counting takes what is at most `horizon` behind the newest event, so old history goes into an empty
     pipeline (or a kafka.prefix of its own) or is followed by a rebuild.
@@ -49,7 +49,9 @@ def run(
     rules = load_mapping(mapping)
     history = _read(file, rules, settings)
     for fault in history.faults:
-        report_line(fault.line, fault.reason)
+        console.print(str(fault), markup=False, highlight=False)
+    for number in history.idle:
+        console.print(f"event {number} of the mapping: no row meets its conditions")
     count = len(history.messages)
     with open_client(settings, "replay", bootstrap) as feedback, late_progress("sending", count) as tell:
         report = send_history(
@@ -70,7 +72,7 @@ def _read(file: Path, rules: EventMap, settings: Settings) -> History:
 
 
 def _summarise(report: Report) -> None:
-    bad = len({fault.line for fault in report.faults})
+    bad = len({fault.place for fault in report.faults})
     console.print(f"{report.rows:,} rows, {bad:,} of them bad; {report.events:,} events acknowledged", end="")
     if report.first and report.last:
         speed = report.events / max(report.seconds, 0.001)

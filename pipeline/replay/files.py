@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -15,15 +14,12 @@ from typing import IO, Any
 import fastavro
 
 from pipeline.errors import FeedbackError
-from pipeline.replay.mapping import EventMap, RowFault
-from pipeline.replay.values import Row
+from pipeline.replay.documents import Rows, is_text, json_rows
+from pipeline.replay.mapping import EventMap, Place, RowFault
 
 # What a spoiled .gz raises while it is read.
 _SPOILED = (EOFError, gzip.BadGzipFile, zlib.error, OSError)
 _FORMATS = (".csv", ".json", ".jsonl", ".ndjson", ".avro")
-_JSON_FAULTS = (ValueError, RecursionError)
-
-Rows = Iterator[tuple[int, Row] | RowFault]
 
 
 class Table:
@@ -31,7 +27,7 @@ class Table:
 
     Attributes:
         columns: their names where the file declares them (CSV, Avro), else None.
-        rows: each with its line (CSV, JSON lines) or its number from 1, or what is wrong with it.
+        rows: each with its place, or what is wrong with it.
     """
 
     def __init__(self, columns: tuple[str, ...] | None, rows: Rows) -> None:
@@ -73,7 +69,7 @@ def _text(file: IO[bytes], suffix: str, mapping: EventMap) -> io.TextIOWrapper:
 def _table(text: IO[str], suffix: str, mapping: EventMap) -> Table:
     if suffix == ".csv":
         return _csv(text, mapping)
-    return Table(None, _json(text) if suffix == ".json" else _json_lines(text))
+    return Table(None, json_rows(text, by_line=suffix != ".json", shape=mapping.json))
 
 
 def _csv(text: IO[str], mapping: EventMap) -> Table:
@@ -90,50 +86,16 @@ def _csv_rows(reader: Any, header: tuple[str, ...]) -> Rows:
         except StopIteration:
             return
         except csv.Error as fault:
-            yield RowFault(line, str(fault))
+            yield RowFault(Place(line), str(fault))
             continue
         if not cells:
             continue
         if len(cells) != len(header):
-            yield RowFault(line, f"has {len(cells)} cells; the header has {len(header)}")
-        elif not _is_text("".join(cells)):
-            yield RowFault(line, "is not text in the file's encoding")
+            yield RowFault(Place(line), f"has {len(cells)} cells; the header has {len(header)}")
+        elif not is_text("".join(cells)):
+            yield RowFault(Place(line), "is not text in the file's encoding")
         else:
-            yield line, dict(zip(header, cells, strict=True))
-
-
-def _json_lines(text: IO[str]) -> Rows:
-    for line, one in enumerate(text, 1):
-        if not one.strip():
-            continue
-        if not _is_text(one):
-            yield RowFault(line, "is not text in the file's encoding")
-            continue
-        try:
-            yield _row(line, json.loads(one))
-        except _JSON_FAULTS as fault:
-            yield RowFault(line, f"is not JSON: {fault}")
-
-
-def _json(text: IO[str]) -> Rows:
-    """A list of objects, or JSON lines under another name."""
-    first = text.read(1)
-    while first.isspace():
-        first = text.read(1)
-    text.seek(0)
-    if first != "[":
-        yield from _json_lines(text)
-        return
-    try:
-        objects = json.loads(text.read())
-    except _JSON_FAULTS as fault:
-        msg = f"the file is not JSON: {fault}"
-        raise FeedbackError(msg) from fault
-    yield from (_row(number, one) for number, one in enumerate(objects, 1))
-
-
-def _row(line: int, value: object) -> tuple[int, Row] | RowFault:
-    return (line, value) if isinstance(value, Mapping) else RowFault(line, "is not a JSON object")
+            yield Place(line), dict(zip(header, cells, strict=True))
 
 
 def _avro(file: IO[bytes]) -> Table:
@@ -153,17 +115,7 @@ def _avro_rows(reader: Any) -> Rows:
     number = 0
     try:
         for number, record in enumerate(reader, 1):
-            yield number, record
+            yield Place(number), record
     except (ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error) as fault:
         # A spoiled block hides where the next one begins.
-        yield RowFault(number + 1, f"the file cannot be read from here on: {fault}")
-
-
-def _is_text(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        yield RowFault(Place(number + 1), f"the file cannot be read from here on: {fault}")

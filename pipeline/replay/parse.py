@@ -24,8 +24,9 @@ from pydantic import (
 
 from pipeline.client.fields import KINDS, Kind, fields_of, id_field
 from pipeline.errors import FeedbackError
-from pipeline.replay.mapping import Condition, EventMap, EventRule
-from pipeline.replay.values import ISO, Column, Constant, Source, Template, Times
+from pipeline.replay.mapping import Condition, EventMap, EventRule, JsonShape
+from pipeline.replay.places import placed
+from pipeline.replay.values import ISO, Column, Constant, Source, Template, Times, as_text
 
 
 class MappingError(FeedbackError):
@@ -44,16 +45,22 @@ def load_mapping(path: Path) -> EventMap:
         MappingError: with every fault.
     """
     try:
-        tree = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        tree = tomllib.loads(text)
     except FileNotFoundError as fault:
         raise MappingError(str(path), ("there is no such file",)) from fault
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise MappingError(str(path), (f"it cannot be read as TOML: {fault}",)) from fault
-    return parse_mapping(tree, str(path))
+    return parse_mapping(tree, str(path), text)
 
 
-def parse_mapping(tree: Mapping[str, Any], origin: str = "given") -> EventMap:
+def parse_mapping(tree: Mapping[str, Any], origin: str = "given", text: str = "") -> EventMap:
     """The mapping of a TOML document.
+
+    Args:
+        tree: the document.
+        origin: what a fault calls it.
+        text: of the document, to tell the line of a fault.
 
     Raises:
         MappingError: with every fault.
@@ -61,11 +68,11 @@ def parse_mapping(tree: Mapping[str, Any], origin: str = "given") -> EventMap:
     try:
         file = _File.model_validate(tree)
     except ValidationError as error:
-        raise MappingError(origin, tuple(map(_line, error.errors()))) from error
-    faults = tuple(file.misfits())
+        raise MappingError(origin, tuple(placed(_line(one), text) for one in error.errors())) from error
+    faults = tuple(placed(fault, text) for fault in file.misfits())
     if faults:
         raise MappingError(origin, faults)
-    return file.event_map()
+    return file.event_map(text)
 
 
 def _zone(name: str) -> str:
@@ -105,7 +112,7 @@ def _wanted(value: Any) -> Any:
     if not all(isinstance(cell, str | int) for cell in listed):
         msg = "must be a value, a list of values, or { not = ... }"
         raise ValueError(msg)
-    return [str(cell) for cell in listed], negated
+    return [as_text(cell) for cell in listed], negated
 
 
 def _plain(value: Any) -> Any:
@@ -134,6 +141,11 @@ class _Time(_Table):
 class _Csv(_Table):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8-sig"
+
+
+class _Json(_Table):
+    rows: str = ""
+    each: str = ""
 
 
 class _Spec(_Table):
@@ -223,7 +235,11 @@ class _File(_Table):
     fields: _Fields = _Fields()
     time: _Time = _Time()
     empty: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    previous: str = ""
     csv: _Csv = _Csv()
+    # Not `json`, which BaseModel has as a method.
+    shape: _Json = Field(default=_Json(), alias="json")
 
     def misfits(self) -> Iterator[str]:
         everywhere = {name: None for kind in KINDS for name in fields_of(kind)}
@@ -232,9 +248,17 @@ class _File(_Table):
         for number, event in enumerate(self.event, 1):
             yield from (f"event {number}, {fault}" for fault in event.misfits(self.fields))
 
-    def event_map(self) -> EventMap:
-        rules = tuple(event.rule(self.fields, self.time) for event in self.event)
-        return EventMap(rules, self.empty, self.csv.delimiter, self.csv.encoding)
+    def event_map(self, text: str) -> EventMap:
+        return EventMap(
+            events=tuple(event.rule(self.fields, self.time) for event in self.event),
+            empty=self.empty,
+            optional=self.optional,
+            previous=self.previous,
+            json=JsonShape(self.shape.rows, self.shape.each),
+            delimiter=self.csv.delimiter,
+            encoding=self.csv.encoding,
+            text=text,
+        )
 
 
 def _field(name: str) -> str:
@@ -250,7 +274,8 @@ def _unknown(name: str, known: Mapping[str, object]) -> str:
     return "is not a field; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
 
 
-_WORDS = {name: None for table in (_File, _Event, _Spec, _Time, _Csv) for name in table.model_fields}
+_WORDS = {name: None for table in (_File, _Event, _Spec, _Time, _Csv, _Json) for name in table.model_fields}
+_WORDS["json"] = _WORDS.pop("shape")
 
 
 def _line(error: Any) -> str:

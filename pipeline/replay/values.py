@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, TypeGuard
 
 Row = Mapping[str, object]
 
@@ -14,6 +14,55 @@ Row = Mapping[str, object]
 ISO, MILLISECONDS, SECONDS = "iso", "ms", "s"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[+-]?\d+")
+
+
+class _Missing:
+    """No such column, which is not the same as an empty cell."""
+
+
+MISSING = _Missing()
+
+
+def reach(row: Row, column: str) -> object:
+    """The cell of a column; MISSING if the row has none.
+
+    Args:
+        row: of a file.
+        column: a name; or a path, "via.channel" into an object, "changes[].status" to the first element of
+            a list that has one.
+    """
+    if column in row:
+        return row[column]
+    head, dot, rest = column.partition(".")
+    if not dot:
+        return MISSING
+    if not head.endswith("[]"):
+        inner = row.get(head)
+        return reach(inner, rest) if isinstance(inner, Mapping) else MISSING
+    elements = row.get(head, row.get(head.removesuffix("[]")))
+    cells = [reach(one, rest) for one in elements if isinstance(one, Mapping)] if _is_list(elements) else []
+    there = [cell for cell in cells if cell is not MISSING]
+    return next((cell for cell in there if cell is not None), None if there else MISSING)
+
+
+def _is_list(value: Any) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
+
+
+def names_in(row: Row) -> Iterator[str]:
+    """The columns of a row as a mapping would write them, those one level down included."""
+    for name, cell in row.items():
+        yield name
+        if isinstance(cell, Mapping):
+            yield from (f"{name}.{inner}" for inner in cell)
+        elif _is_list(cell):
+            start = f"{name.removesuffix('[]')}[]"
+            yield from (f"{start}.{inner}" for one in cell if isinstance(one, Mapping) for inner in one)
+
+
+def as_text(cell: object) -> str:
+    """A cell as a mapping writes it: true and false as in JSON."""
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +148,7 @@ class Column:
         cell = row.get(self.name)
         if cell is None or self.values is None:
             return cell
-        found = self.values.get(str(cell), self.otherwise)
+        found = self.values.get(as_text(cell), self.otherwise)
         if found is None:
             msg = f"{shown(cell)} is not among values, and there is no otherwise"
             raise ValueError(msg)

@@ -25,7 +25,8 @@ Build = Callable[..., Settings]
 ROOT = Path(__file__).parents[2]
 LOG = ROOT / "examples" / "incidents" / "incident_event_log.csv.gz"
 MAP = LOG.with_name("incidents.toml")
-EVENTS = 2727
+EVENTS = 3129
+ZENDESK = ROOT / "examples" / "zendesk" / "ticket_events.json"
 
 
 @pytest.fixture
@@ -148,14 +149,22 @@ async def test_the_command_tells_what_is_wrong_with_a_mapping_and_sends_nothing(
     here = variables(kafka={"prefix": on_broker.kafka.prefix, "bootstrap": on_broker.kafka.bootstrap})
     done = await command(here, str(tmp_path / "log.csv"), "--map", str(tmp_path / "map.toml"))
     assert done.returncode == 1
-    assert "event 1, occurred_at: log.csv has no column when_it_was" in done.stderr
+    assert "line 5, event 1, occurred_at: log.csv has no column when_it_was" in done.stderr
     assert await records(on_broker) == []
 
 
-async def test_the_command_replays_the_example_with_exit_code_0(
-    on_broker: Settings, variables: Callable[..., dict[str, str]]
+@pytest.mark.parametrize(
+    ("table", "mapping", "told"),
+    [
+        (LOG, MAP, "5,998 rows, 0 of them bad; 3,129 events acknowledged"),
+        (ZENDESK, ZENDESK.with_name("zendesk.toml"), "25 rows, 0 of them bad; 14 events acknowledged"),
+    ],
+)
+async def test_the_command_replays_the_examples_with_exit_code_0(
+    on_broker: Settings, variables: Callable[..., dict[str, str]], table: Path, mapping: Path, told: str
 ) -> None:
     here = variables(kafka={"prefix": on_broker.kafka.prefix, "bootstrap": on_broker.kafka.bootstrap})
-    done = await command(here, str(LOG), "--map", str(MAP))
+    done = await command(here, str(table), "--map", str(mapping))
     assert done.returncode == 0, done.stderr
-    assert "5,998 rows, 0 of them bad; 2,727 events acknowledged" in done.stderr
+    assert told in done.stderr
+    assert "no row meets" not in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
 from datetime import datetime
 from importlib.util import module_from_spec, spec_from_file_location
@@ -74,7 +75,7 @@ def test_a_json_list(tmp_path: Path) -> None:
     (tmp_path / "log.json").write_text("\n " + json.dumps([*GOOD, 5]))
     history = read(tmp_path / "log.json")
     assert ids(history) == ["a", "b", "c"]
-    assert [str(fault) for fault in history.faults] == ["line 4: is not a JSON object"]
+    assert [str(fault) for fault in history.faults] == ["line 2, row 4: is not a JSON object"]
 
 
 def test_avro_with_its_own_types(tmp_path: Path) -> None:
@@ -180,6 +181,91 @@ def test_progress_ends_at_the_whole_file(tmp_path: Path) -> None:
     assert len(steps) > 3 and steps == sorted(steps) and steps[-1] == (size, size)
 
 
+# Rows within JSON
+
+NESTED: dict[str, Any] = {
+    "fields": {"source": "log", "touchpoint": "support", "channel": {"column": "via.channel"}},
+    "json": {"rows": "changes", "each": "did"},
+    "event": [
+        {
+            "type": "touchpoint",
+            "when": {"did.done": True},
+            "event_id": {"template": "{id}:{did.no}"},
+            "occurred_at": {"column": "at"},
+            "action": {"column": "did.what"},
+            "priority": {"column": "did[].level"},
+        }
+    ],
+}
+PAGE = """{"count": 2, "changes": [
+  {"id": 1, "at": "2025-01-01T00:00:00Z", "via": {"channel": "web"}, "did": [
+    {"no": 1, "done": true, "what": "x"},
+    {"no": 2, "done": false, "what": "y"}, {"no": 3, "level": "high"}]},
+  {"id": 2, "at": "2025-01-02T00:00:00Z", "via": {}, "did": [{"no": 1, "done": true, "what": "x"}, 5]},
+  {"id": 3, "did": null}, [],
+  {"id": 4, "at": "soon", "via": {"channel": "web"}, "did": [{"no": 1, "done": true, "what": "x"}]}
+], "next": null}"""
+
+
+def read_nested(tmp_path: Path, text: str, **more: Any) -> History:
+    (tmp_path / "pages.json").write_text(text)
+    return read(tmp_path / "pages.json", parse_mapping({**NESTED, **more}))
+
+
+def test_rows_within_pages_and_lists_within_rows(tmp_path: Path) -> None:
+    history = read_nested(tmp_path, PAGE)
+    (message,) = history.messages
+    record = decode(message.value)[1]
+    assert (message.id, record["channel"], record["priority"], message.line) == ("1:1", "web", "high", 2)
+    assert [str(fault) for fault in history.faults] == [
+        "line 5, row 2, did 1: column via.channel (channel): is missing",
+        "line 5, row 2, did 2: is not a JSON object",
+        "line 6, row 3: has no list did, which json.each of the mapping names",
+        "line 6, row 4: is not a JSON object",
+        "line 7, row 5, did 1: column at (occurred_at): 'soon' fits none of the formats iso",
+    ]
+
+
+def test_pages_behind_each_other_are_one_history(tmp_path: Path) -> None:
+    history = read_nested(tmp_path, PAGE + PAGE.replace('"id": 1', '"id": 7') + '\n{"changes": []}')
+    assert ids(history) == ["1:1", "7:1"]
+    assert str(history.faults[5]).startswith("line 12, row 7, did 1: ")
+
+
+def test_a_path_that_no_row_has_is_named_with_what_was_meant(tmp_path: Path) -> None:
+    event = {**NESTED["event"][0], "segment": {"column": "did.levle"}, "customer_id": {"column": "who"}}
+    with pytest.raises(MappingError) as caught:
+        read_nested(tmp_path, PAGE, event=[event])
+    first, second = caught.value.faults
+    assert first == "event 1, segment: pages.json has no column did.levle; did you mean did.level?"
+    assert second.startswith("event 1, customer_id: pages.json has no column who; it has id, at, via, ")
+    assert ids(read_nested(tmp_path, PAGE, event=[event], optional=["did.levle", "who"])) == ["1:1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"count": 0}', 'line 1 has no list "changes"'),
+        ('{"changes": {}}', 'line 1 has no list "changes"'),
+        ('{"changes": [],\n "b" 1}', "line 2: : was expected"),
+        ('{"changes": [{"did": []}\n\n {}]}', "line 3: , or ] was expected"),
+        ('{"changes": [', "is not JSON"),
+        ("[]", "line 1: { was expected"),
+        ('{"changes": []} x', "line 1: { was expected"),
+        ("{changes: []}", "is not JSON"),
+    ],
+)
+def test_pages_that_are_none_are_one_sentence(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(FeedbackError, match=re.escape(reason)):
+        read_nested(tmp_path, text)
+
+
+def test_text_behind_a_list_is_not_ignored(tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD))
+    with pytest.raises(FeedbackError, match="line 2: the end was expected"):
+        read(tmp_path / "log.json")
+
+
 # The incident log
 
 
@@ -230,6 +316,8 @@ def test_the_incident_log_says_channel_segment_and_priority(incidents: History) 
         "case_opened": 890,
         "case_resolved": 929,
         "case_reopened": 11,
+        "case_waiting": 324,
+        "case_resumed": 78,
         "case_closed": 897,
     }
     assert {one["channel"] for one in records} == {"phone"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.client.message import Message, Rules
 from pipeline.events.wire import decode
-from pipeline.replay import Mapper, MappingError, RowFault, parse_mapping
+from pipeline.replay import Mapper, MappingError, Place, RowFault, load_mapping, parse_mapping
+from pipeline.replay.places import line_of, placed
 
 RULES = Rules(now=1_767_225_600_000)
 BASE: dict[str, Any] = {
@@ -38,7 +40,7 @@ def changed(**event: Any) -> dict[str, Any]:
 
 def run(tree: dict[str, Any], *rows: dict[str, Any]) -> list[Message | RowFault]:
     mapper = Mapper(parse_mapping(tree), RULES)
-    return [event for line, row in enumerate(rows, 2) for event in mapper.events(line, row)]
+    return [event for line, row in enumerate(rows, 2) for event in mapper.events(Place(line), row)]
 
 
 def record(tree: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -223,6 +225,102 @@ def test_a_mapping_that_does_not_fit_the_record_names_the_field() -> None:
 def test_an_empty_mapping_is_refused() -> None:
     with pytest.raises(MappingError, match="event: field required"):
         parse_mapping({})
+
+
+def test_the_row_before_about_the_same_thing_is_known() -> None:
+    tree = {**changed(when={"what": "waits", "previous.what": {"not": "waits"}}), "previous": "no"}
+    steps = [("7", "waits"), ("8", "waits"), ("7", "waits"), ("7", "works"), ("8", "waits"), ("7", "waits")]
+    rows = [{**ROW, "no": no, "what": what, "step": str(n)} for n, (no, what) in enumerate(steps)]
+    assert [event.id for event in run(tree, *rows) if isinstance(event, Message)] == ["7:0", "8:1", "7:5"]
+
+
+def test_an_empty_cell_of_the_row_before_is_empty() -> None:
+    tree = {**changed(segment={"column": "previous.group"}), "previous": "no"}
+    events = run(tree, {**ROW, "group": "a"}, {**ROW, "group": "?"}, {**ROW, "group": "b"})
+    segments = [decode(event.value)[1]["segment"] for event in events if isinstance(event, Message)]
+    assert segments == [None, "a", None]
+
+
+def test_true_and_false_are_written_as_in_json() -> None:
+    tree = changed(when={"public": True}, segment={"column": "public", "values": {"true": "seen"}})
+    assert record(tree, public=True)["segment"] == record(tree, public="true")["segment"] == "seen"
+    assert run(tree, {**ROW, "public": False}) == run(tree, {**ROW, "public": "yes"}) == []
+
+
+def test_every_fault_of_a_row_is_told() -> None:
+    events = run(BASE, {**ROW, "at": "soon", "step": ""})
+    assert [str(event) for event in events] == [
+        "line 2: column at (occurred_at): 'soon' fits none of the formats iso",
+        "line 2: column no, step (event_id): is missing",
+    ]
+
+
+MAPPING = """
+time.zone = "Mars/Base"
+times = 1
+
+[csv]
+delimiter = "||"
+
+[fields]
+chanel = "web"          # line 9
+segment = { column = "s", zone = "Mars" }
+
+[[event]]               # line 12
+type = "visit"
+event_id.template = "{a"
+'occurred_at' = { column = "t", zone = "Mars" }
+when.a = 1
+when."b.c".is = 1
+
+[[event]]  # line 19
+type = "touchpoint"
+
+  [event.when]          # line 22
+  x = 1.5
+  [event.attributes]    # line 24
+  y = 1.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("time.zone", 2),
+        ("times", 3),
+        ("csv.delimiter", 6),
+        ("fields.chanel", 9),
+        ("event 1, type", 13),
+        ("event 1, event_id.template", 14),
+        ("event 1, occurred_at.zone", 15),
+        ("event 1, when.b.c", 17),
+        ("event 1, segment", 10),
+        ("event 1, action", 12),
+        ("event 2, when.x", 22),
+        ("event 2, attributes.y.constant", 24),
+        ("event 2, event_id", 19),
+        ("event 3, type", None),
+        ("nowhere", None),
+    ],
+)
+def test_the_line_of_a_place_in_a_mapping(place: str, line: int | None) -> None:
+    assert line_of(place, MAPPING) == line
+
+
+def test_the_faults_of_a_mapping_file_have_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text(MAPPING)
+    with pytest.raises(MappingError) as caught:
+        load_mapping(tmp_path / "map.toml")
+    assert {
+        "line 3, times: is not known here; did you mean time?",
+        "line 13, event 1, type: must be 'touchpoint' or 'response'",
+        'line 15, event 1, occurred_at.zone: must be a zone of the IANA database, such as "Europe/Vienna"',
+        "line 22, event 2, when.x: must be a value, a list of values, or { not = ... }",
+    } <= set(caught.value.faults)
+
+
+def test_events_in_a_list_have_no_line_but_are_named() -> None:
+    assert placed("event 1, type: is wrong", 'event = [{ type = "visit" }]') == "event 1, type: is wrong"
 
 
 CELLS = st.none() | st.text(max_size=12) | st.integers() | st.floats() | st.lists(st.integers(), max_size=2)
