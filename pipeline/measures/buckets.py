@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,3 +111,10 @@ def summed(cells: CellRows) -> CellRows:
         out["total"] = np.add.reduceat(cells["total"][order], firsts)
     kept: CellRows = out[(out["n"] != 0) | (out["total"] != 0)]
     return kept
+
+
+def room(array: npt.NDArray[Any], size: int, axis: int = 0) -> npt.NDArray[Any]:
+    """`array` with zeros behind it, so that it has `size` along `axis`."""
+    shape = list(array.shape)
+    shape[axis] = size - shape[axis]
+    return np.concatenate((array, np.zeros(shape, array.dtype)), axis)

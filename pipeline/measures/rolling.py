@@ -1,6 +1,7 @@
 """`Rolling`: the window sums of one (metric, instrument), for every leaf and its marginals, as time goes on.
 
-A tick costs what arrived and what left a window, not series times buckets. All sums are integers, so what is
+A tick costs what arrived and what left a window, not series times buckets. What arrives waits until somebody looks at
+the windows and is summed first: far behind, most of it is the same few leaves again. All sums are integers, so what is
 taken out again leaves exactly nothing behind. Minutes are kept one by one for the 24 h in which a window that moves by
 minutes can still let go of them; then they are summed into their hour, since windows above 24 h move by whole
 hours. That keeps 30 days in a sixtieth of the memory.
@@ -15,12 +16,11 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measures.buckets import CELL, HOUR, Buckets, CellRows, HeldCells, summed
+from pipeline.measures.buckets import CELL, HOUR, Buckets, CellRows, HeldCells, room, summed
 from pipeline.measures.cells import MINUTE_MS, Series, marginals
 from pipeline.measures.windows import DAY, MINUTE, Window
 
@@ -30,7 +30,7 @@ Int64s = npt.NDArray[np.int64]
 
 OVERALL, TOUCHPOINT, LEAF = 0, 1, 7  # which dimensions a series names: 1 touchpoint + 2 channel + 4 segment
 _NEVER = -(1 << 40)
-_AT_ONCE = 50_000  # cells; eight times as many rows are in memory then
+_AT_ONCE = 50_000  # cells; eight times as many rows are in memory then, and as many may wait for a look
 _WORTH_SUMMING = 1000  # cells: each costs sixteen additions, a sum over all minutes first is cheaper
 _AHEAD = 2  # hours that a clock may be behind log time: events may be 1 h in the future, and clocks differ
 
@@ -89,6 +89,7 @@ class Rolling:
         self._totals = np.zeros((len(self.windows), 0), np.int64)
         self._changed = np.zeros((len(self.windows), 0), np.bool_)
         self._minutes, self._hours = Buckets(1), Buckets(HOUR)
+        self._awaited: list[tuple[Int32s, CellRows]] = []  # minutes, ascending, and cells: not in the windows yet
         self._first = [_NEVER for _ in self.windows]  # minute at which each window begins
         self._end = _NEVER  # minute after the running one
         self._keep = max(-(-window.seconds // 3600) for window in windows) if keep is None else keep
@@ -104,7 +105,7 @@ class Rolling:
         number = self._leaf[series] = len(self._leaf)
         rows = [self._row_of(one) for one in marginals(series)]
         if number == len(self._marginals):
-            self._marginals = _room(self._marginals, max(16, 2 * number))
+            self._marginals = room(self._marginals, max(16, 2 * number))
         self._marginals[number] = rows
         return number
 
@@ -127,8 +128,11 @@ class Rolling:
             self.missing = max(self.missing, int(minute[forgotten - 1]) + 1)
         self._hours.add(minute[forgotten:settled], cells[forgotten:settled])
         self._minutes.add(minute[settled:], cells[settled:])
-        for w, first in enumerate(np.searchsorted(minute, self._first).tolist()):
-            self._apply(w, cells[first:now])
+        first = np.searchsorted(minute, min(self._first))
+        if first < now:
+            self._awaited.append((minute[first:now], cells[first:now]))
+            if sum(len(cells) for _, cells in self._awaited) > _AT_ONCE:
+                self._take_in()
 
     def settle(self, hour: int) -> None:
         """Log time has come to this hour since 1970: sum old minutes into hours, forget old hours.
@@ -153,11 +157,12 @@ class Rolling:
         end, known = spans[0][1], self._end
         if end <= known:
             return
+        self._take_in()
         between = cache(self._between)  # windows of one kind share what enters
         for w, (first, _) in enumerate(spans):
             if known != _NEVER:
-                self._apply(w, between(self._first[w], min(first, known)), sign=-1)
-            self._apply(w, between(max(first, known), end))
+                self._apply([w], between(self._first[w], min(first, known)), sign=-1)
+            self._apply([w], between(max(first, known), end))
             self._first[w] = first
         self._end = end
 
@@ -180,6 +185,7 @@ class Rolling:
 
     def changed(self, window: int, levels: Sequence[int]) -> Int64s:
         """The rows of these levels whose sums in a window changed since they were last marked unchanged."""
+        self._take_in()
         rows = len(self.series)
         return np.flatnonzero(self._changed[window, :rows] & np.isin(self._level[:rows], levels))
 
@@ -193,6 +199,7 @@ class Rolling:
 
     def sums(self, window: int, rows: Sequence[int] | Int64s) -> WindowSums:
         """What stands in a window for these rows, empty ones included."""
+        self._take_in()
         at = np.asarray(rows, np.int64)
         return WindowSums(
             self.metric,
@@ -211,9 +218,22 @@ class Rolling:
 
     def live(self, window: int, levels: Sequence[int]) -> Int64s:
         """The rows of these levels that have counts in a window, in order of first sight."""
+        self._take_in()
         rows = len(self.series)
         held = self._counts[window, :rows].sum(axis=1) > 0
         return np.flatnonzero(held & np.isin(self._level[:rows], levels))
+
+    def _take_in(self) -> None:
+        """Let the windows hold what they await. Windows that begin before the same cells take the same sums."""
+        if not self._awaited:
+            return
+        minute, cells = (np.concatenate(column) for column in zip(*self._awaited, strict=True))
+        self._awaited.clear()
+        end = self._end
+        for first in sorted(set(self._first), reverse=True):
+            within = summed(cells[(minute >= first) & (minute < end)])
+            self._apply([w for w, begins in enumerate(self._first) if begins <= first], within)
+            end = first
 
     def _between(self, first: int, end: int) -> CellRows:
         """What is kept of the minutes in [first, end). No window begins or ends within an hour that is settled."""
@@ -221,18 +241,18 @@ class Rolling:
         cells = np.concatenate(parts)
         return summed(cells) if len(cells) > _WORTH_SUMMING else cells
 
-    def _apply(self, window: int, cells: CellRows, sign: int = 1) -> None:
-        """Add cells of leaves to the sums of the leaves and their marginals."""
+    def _apply(self, windows: Sequence[int], cells: CellRows, sign: int = 1) -> None:
+        """Add cells of leaves to the sums of the leaves and their marginals, in these windows."""
         for first in range(0, len(cells), _AT_ONCE):
-            self._apply_some(window, cells[first : first + _AT_ONCE], sign)
-
-    def _apply_some(self, window: int, cells: CellRows, sign: int) -> None:
-        counts = self._counts[window]
-        rows = self._marginals[cells["leaf"]].astype(np.int64)
-        place = rows * counts.shape[1] + cells["column"][:, None]
-        np.add.at(counts.reshape(-1), place.reshape(-1), np.repeat(cells["n"] * sign, 8))
-        np.add.at(self._totals[window], rows.reshape(-1), np.repeat(cells["total"] * sign, 8))
-        self._changed[window, rows.reshape(-1)] = True
+            some = cells[first : first + _AT_ONCE]
+            rows = self._marginals[some["leaf"]].astype(np.int64)
+            place = (rows * self._counts.shape[2] + some["column"][:, None]).reshape(-1)
+            rows = rows.reshape(-1)
+            n, total = (np.repeat(some[name] * sign, 8) for name in ("n", "total"))
+            for window in windows:
+                np.add.at(self._counts[window].reshape(-1), place, n)
+                np.add.at(self._totals[window], rows, total)
+                self._changed[window, rows] = True
 
     def _row_of(self, series: Series) -> int:
         row = self._row.setdefault(series, len(self.series))
@@ -268,18 +288,11 @@ class Rolling:
             counts[:, :old_rows, :old_width] = self._counts
             self._counts = counts
         if rows > old_rows:
-            self._level = _room(self._level, new_rows)
-            self._totals = _room(self._totals, new_rows, axis=1)
-            self._changed = _room(self._changed, new_rows, axis=1)
+            self._level = room(self._level, new_rows)
+            self._totals = room(self._totals, new_rows, axis=1)
+            self._changed = room(self._changed, new_rows, axis=1)
 
 
 def floor_of(hour: int) -> int:
     """When log time has come to this hour since 1970, the minute before which the running one cannot lie."""
     return (hour - _AHEAD) * HOUR
-
-
-def _room(array: npt.NDArray[Any], size: int, axis: int = 0) -> npt.NDArray[Any]:
-    """`array` with zeros behind it, so that it has `size` along `axis`."""
-    shape = list(array.shape)
-    shape[axis] = size - shape[axis]
-    return np.concatenate((array, np.zeros(shape, array.dtype)), axis)
