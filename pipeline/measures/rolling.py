@@ -89,7 +89,9 @@ class Rolling:
         self._totals = np.zeros((len(self.windows), 0), np.int64)
         self._changed = np.zeros((len(self.windows), 0), np.bool_)
         self._minutes, self._hours = Buckets(1), Buckets(HOUR)
-        self._awaited: list[tuple[Int32s, CellRows]] = []  # minutes, ascending, and cells: not in the windows yet
+        self._awaited: list[
+            tuple[Int32s, CellRows]
+        ] = []  # minutes, ascending, and cells: not in the windows yet
         self._first = [_NEVER for _ in self.windows]  # minute at which each window begins
         self._end = _NEVER  # minute after the running one
         self._keep = max(-(-window.seconds // 3600) for window in windows) if keep is None else keep

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from pipeline.journal.log import Entry, OutOfRange, Unknown
 from pipeline.journal.outbox import Send
@@ -18,11 +19,16 @@ from pipeline.streams.membership import begin
 log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 8 << 20
 _FETCH_BYTES = 4 << 20
+_BATCH_BYTES = 256 << 10  # a partition waits for the answer to one batch before it sends the next one
 _REQUEST_MS = 15_000
+Pair = tuple[bytes | None, bytes]
 
 
 class Broker:
-    """Connections of one worker for everything that Faust does not do: one producer, one admin, readers on demand.
+    """Connections of one worker for everything that Faust does not do: two producers, one admin, readers on demand.
+
+    A producer has one request to a broker under way: the journal, which each batch waits for, has one of its own, and
+    so does not stand in line behind megabytes of cells.
 
     Args:
         options: what every client of this cluster needs: bootstrap_servers, security.
@@ -30,37 +36,41 @@ class Broker:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
-        self._producer: AIOKafkaProducer | None = None
+        self._producers: list[AIOKafkaProducer] = []
         self._admin: AIOKafkaAdminClient | None = None
         self._probe: AIOKafkaConsumer | None = None
         self._readers: set[AIOKafkaConsumer] = set()
         self._connecting = asyncio.Lock()  # partitions recover together, and one connection is enough for all
 
     async def start(self) -> None:
-        """Connect the producer; raises KafkaError while the broker is away."""
-        # no idempotence: the rules of the journal bear a record that is written twice, and a producer that has lost
-        # its sequence numbers would have to be replaced in the middle of a batch
-        producer = AIOKafkaProducer(
-            **self._options, acks="all", max_request_size=MAX_RECORD_BYTES, request_timeout_ms=_REQUEST_MS
-        )
-        await started(producer)
-        self._producer = producer
+        """Connect the producers; raises KafkaError while the broker is away."""
+        made: list[AIOKafkaProducer] = []
+        try:
+            for _ in range(2):
+                made.append(await self._connected())
+        except BaseException:
+            await asyncio.gather(*map(stopped, made), return_exceptions=True)
+            raise
+        self._producers = made
 
     async def stop(self) -> None:
         """Close everything that was opened."""
-        closing = [stopped(c) for c in (self._producer, self._probe, *self._readers) if c is not None]
+        closing = [stopped(c) for c in (*self._producers, self._probe, *self._readers) if c is not None]
         closing += [self._admin.close()] if self._admin is not None else []
         await asyncio.gather(*closing, return_exceptions=True)
-        self._producer = self._probe = self._admin = None
+        self._probe = self._admin = None
+        self._producers.clear()
         self._readers.clear()
 
     @property
     def producer(self) -> AIOKafkaProducer:
-        """The connected producer."""
-        if self._producer is None:
-            msg = "Broker.start comes first"
-            raise RuntimeError(msg)
-        return self._producer
+        """For what a batch waits for."""
+        return self._connected_ones()[0]
+
+    @property
+    def outputs(self) -> AIOKafkaProducer:
+        """For what is sent downstream."""
+        return self._connected_ones()[1]
 
     async def reader(self, tp: TopicPartition) -> AIOKafkaConsumer:
         """A consumer without a group, assigned to one partition."""
@@ -94,6 +104,25 @@ class Broker:
         begin = await self._probe.beginning_offsets([tp])
         end = await self._probe.end_offsets([tp])
         return begin[tp], end[tp]
+
+    def _connected_ones(self) -> list[AIOKafkaProducer]:
+        if not self._producers:
+            msg = "Broker.start comes first"
+            raise RuntimeError(msg)
+        return self._producers
+
+    async def _connected(self) -> AIOKafkaProducer:
+        # no idempotence: the rules of the journal bear a record that is written twice, and a producer that has lost
+        # its sequence numbers would have to be replaced in the middle of a batch
+        producer = AIOKafkaProducer(
+            **self._options,
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=MAX_RECORD_BYTES,
+            request_timeout_ms=_REQUEST_MS,
+        )
+        await started(producer)
+        return producer
 
     async def delete_records(self, tp: TopicPartition, before: int) -> None:
         """Truncate a partition."""
@@ -168,7 +197,7 @@ class KafkaLog:
 
 
 class KafkaOutputs:
-    """See `journal.outbox.Outputs`; also sends batches of many small records to one partition."""
+    """See `journal.outbox.Outputs`; many small records go together."""
 
     def __init__(self, broker: Broker, prefix: str) -> None:
         self._broker = broker
@@ -176,36 +205,51 @@ class KafkaOutputs:
 
     async def send(self, sends: Sequence[Send]) -> list[int]:
         """Append all, in order within a partition; offsets as acknowledged."""
-        producer = self._broker.producer
-        try:
-            futures = [
-                await producer.send(f"{self._prefix}.{s.topic}", s.value, key=s.key, partition=s.partition)
-                for s in sends
+        places: dict[tuple[str, int], list[int]] = {}
+        for k, send in enumerate(sends):
+            places.setdefault((send.topic, send.partition), []).append(k)
+        appended = await _acknowledged(
+            [
+                self._append(topic, partition, [(sends[k].key, sends[k].value) for k in members])
+                for (topic, partition), members in places.items()
             ]
-        except KafkaError as error:
-            raise Unknown(str(error)) from error
-        return [int(meta.offset) for meta in await _acknowledged(futures)]
+        )
+        offsets = [0] * len(sends)
+        for members, found in zip(places.values(), appended, strict=True):
+            for k, offset in zip(members, found, strict=True):
+                offsets[k] = offset
+        return offsets
 
-    async def send_many(self, topic: str, partition: int, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        """(key, value) pairs as record batches of our own making: a producer call for each would cost 15 us."""
-        producer, k, futures = self._broker.producer, 0, []
+    async def send_many(self, topic: str, partition: int, pairs: Sequence[Pair]) -> None:
+        """(key, value) pairs to one partition, whose offsets nobody asks for."""
+        await self._append(topic, partition, pairs)
+
+    async def _append(self, topic: str, partition: int, pairs: Sequence[Pair]) -> list[int]:
+        """Record batches of our own making: a producer call for each pair would cost 15 us."""
+        producer, futures, counts = self._broker.outputs, [], []
         try:
-            while k < len(pairs):
-                batch, start = producer.create_batch(), k
-                while (
-                    k < len(pairs)
-                    and batch.append(key=pairs[k][0], value=pairs[k][1], timestamp=None) is not None
-                ):
-                    k += 1
-                if k == start:
-                    msg = f"a record of {len(pairs[k][1])} bytes does not fit an empty batch"
-                    raise ValueError(msg)
+            for batch in _batches(producer, pairs):
+                counts.append(batch.record_count())
                 futures.append(
                     await producer.send_batch(batch, f"{self._prefix}.{topic}", partition=partition)
                 )
         except KafkaError as error:
+            await asyncio.gather(*futures, return_exceptions=True)
             raise Unknown(str(error)) from error
-        await _acknowledged(futures)
+        bases = [int(meta.offset) for meta in await _acknowledged(futures)]
+        return [base + k for base, count in zip(bases, counts, strict=True) for k in range(count)]
+
+
+def _batches(producer: AIOKafkaProducer, pairs: Sequence[Pair]) -> Iterator[BatchBuilder]:
+    """As few as hold them all. A pair that is larger than a batch is one of its own."""
+    batch = producer.create_batch()
+    for key, value in pairs:
+        if batch.append(key=key, value=value, timestamp=None) is None:
+            yield batch
+            batch = producer.create_batch()
+            batch.append(key=key, value=value, timestamp=None)
+    if pairs:
+        yield batch
 
 
 async def started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
@@ -234,7 +278,7 @@ async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         log.debug("a client did not stop cleanly", extra={"error": str(error)})
 
 
-async def _acknowledged(futures: Sequence[Any]) -> list[Any]:
+async def _acknowledged(futures: Sequence[Awaitable[Any]]) -> list[Any]:
     """Every acknowledgement; waits for all of them also when one fails, so that none is left behind unheard."""
     results = await asyncio.gather(*futures, return_exceptions=True)
     for result in results:

@@ -115,6 +115,13 @@ async def test_many_small_records_and_sends_in_order(kafka: str, settings: Calla
         assert offsets == [5_000, 0]
         log = KafkaLog(broker, f"{configured.kafka.prefix}.cells", 2)
         assert [value for _, value in await everything(log, 0, 5_001)] == [*(v for _, v in pairs), b"last"]
+        # more than a batch of both, one of them larger than a batch, and every offset is that of its own
+        values = [b"%d" % k * 1000 for k in range(300)] + [b"x" * (1 << 20), b"behind"]
+        sends = [Send("dead-letters", k % 2, None, value) for k, value in enumerate(values)]
+        offsets = await outputs.send(sends)
+        for p in range(2):
+            log = KafkaLog(broker, f"{configured.kafka.prefix}.dead-letters", p)
+            assert await everything(log, 0, 151) == list(zip(offsets[p::2], values[p::2], strict=True))
 
 
 async def test_many_logs_share_one_connection_and_none_is_left_open(
