@@ -41,7 +41,8 @@ class Outage:
     """What was seen.
 
     Attributes:
-        memory: megabytes of the worker: before the store went, the most while it was away, after it was back.
+        memory: megabytes of the worker: before the store went, the most while it was away, and of the one that then
+            stores everything. What is counted grows meanwhile: ids, cases and cells.
         behind: seconds until a response sent just now stood in the windows of /metrics, again and again meanwhile.
         answered: seconds that /metrics took to answer, of the same looks.
         up: values of `feedback_store_up` before, during and after.
@@ -76,7 +77,7 @@ async def outage(
         worker.start()
         await worker.ready()
         async with _loaded(stage, seed, rate):
-            seen.memory.append(await _watched(stage, worker, min(10.0, seconds), Outage(), say))
+            await _watched(stage, worker, min(10.0, seconds), Outage(), say)
             seen.memory.append(_resident(worker))
             seen.up.append(await _store_up(worker))
             say(f"the store goes for {seconds:g} s")
