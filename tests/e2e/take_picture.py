@@ -1,15 +1,16 @@
-"""Takes docs/page.png of a running demo: python -m tests.e2e.take_picture [URL]."""
+"""Takes the pictures of docs/ of a running demo: python -m tests.e2e.take_picture [URL]."""
 
 import asyncio
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.e2e.browser import tab
+from tests.e2e.browser import Tab, tab
 
-PICTURE = Path(__file__).parents[2] / "docs" / "page.png"
+DOCS = Path(__file__).parents[2] / "docs"
 WIDTH, HEIGHT = 1240, 1000
 ROWS = 6  # so many touchpoints fit a README
+LINES = "document.querySelector('#table tbody .csat .line')?.getAttribute('d')?.length > 40"
 
 
 async def main(address: str) -> None:
@@ -17,12 +18,20 @@ async def main(address: str) -> None:
         async with tab(Path(folder) / "profile") as page:
             await page.size(WIDTH, HEIGHT, scale=2)
             await page.open(address)
-            await page.until(
-                "document.querySelector('#table tbody .csat .line')?.getAttribute('d')?.length > 40", 60
-            )
-            await asyncio.sleep(3)  # until what changed meanwhile has stopped glowing
-            below = f"document.querySelectorAll('#table tbody tr')[{ROWS - 1}].getBoundingClientRect().bottom"
-            await page.picture(PICTURE, height=int(await page.ask(below)))
+            await page.until(LINES, 60)
+            await taken(page, "page.png", f"document.querySelectorAll('#table tbody tr')[{ROWS - 1}]")
+            await page.theme("dark")
+            await page.ask("location.hash = document.querySelector('[data-touchpoint=payment] a').hash")
+            await page.until("document.querySelectorAll('#by-channel tbody tr').length > 1")
+            await taken(page, "page-detail.png", "document.getElementById('by-segment')")
+
+
+async def taken(page: Tab, name: str, last: str) -> None:
+    """A picture of everything down to `last`."""
+    await asyncio.sleep(3)  # until what changed meanwhile has stopped glowing
+    await page.ask("document.activeElement.blur()")
+    bottom = await page.ask(f"{last}.getBoundingClientRect().bottom")
+    await page.picture(DOCS / name, height=int(bottom))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,16 @@ def post(own: dict[str, str], token: str, event: dict[str, Any]) -> int:
         return answer.status
 
 
+def adds_up(detail: dict[str, Any]) -> None:
+    """What the page is told of a touchpoint: its channels, its segments and its answers each make the whole."""
+    here = [row for row in detail["scores"] if row["metric"] == "csat" and row["window"] == "1h"]
+    whole = next(row["n"] for row in here if not row["channel"] and not row["segment"])
+    assert sum(row["n"] for row in here if row["channel"]) == whole
+    assert sum(row["n"] for row in here if row["segment"]) == whole
+    answers = next(each["counts"] for each in detail["answers"] if each["metric"] == "csat")
+    assert sum(n for _, n in answers) == whole
+
+
 async def test_one_command_to_scores_on_the_page(own: dict[str, str], tmp_path: Path) -> None:
     need(None if browser.path() else "no chromium on this machine: apt-get install chromium")
     with demo(tmp_path / "data", own) as running:
@@ -65,7 +75,16 @@ async def test_one_command_to_scores_on_the_page(own: dict[str, str], tmp_path: 
             n = "document.querySelector('.tile.csat .n').textContent"
             before = await tab.ask(n)
             await tab.until(f"{n} !== {before!r}")
+            await tab.ask("document.querySelector('[data-touchpoint=payment] a').click()")
+            rows = "document.querySelectorAll('#by-{} tbody tr').length > 1"
+            await tab.until(f"{rows.format('channel')} && {rows.format('segment')}")
             assert tab.problems == []
+            adds_up(await tab.ask("fetch('/detail?window=1h&touchpoint=payment').then((it) => it.json())"))
+            refused = "fetch('/detail?window=2y&touchpoint=payment').then(async (it) => [it.status, await it.text()])"
+            assert await tab.ask(refused) == [
+                400,
+                "there is no such window: ask for one of 15m, 1h, 24h, 7d, 30d\n",
+            ]
         token = running.until(r"token (\S+)")[1]
         assert post(own, token, {"type": "response", "instrument": "csat_1_5", "score": 5, **EVENT}) == 202
         assert running.end() == 0

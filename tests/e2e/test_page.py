@@ -35,6 +35,11 @@ MINUS = "\u2212"
 HEADLINE = "document.getElementById('lead').textContent"
 STATE = "document.getElementById('state-text').textContent"
 NAMES = "[...document.querySelectorAll('#table tbody tr')].map((row) => row.dataset.touchpoint).join()"
+DETAIL = "#window=1h&touchpoint=payment&channel=app"
+HERE = "document.getElementById('here').textContent"
+KEPT = "[...document.querySelectorAll('#by-channel tbody tr')].map((row) => row.dataset.touchpoint).join()"
+CHIPS = "[...document.querySelectorAll('.chip:not([hidden]) .chosen')].map((it) => it.textContent).join()"
+FOCUSED = "document.activeElement.id || document.activeElement.textContent"
 
 
 def score(touchpoint: str, value: float, lower: float, upper: float, n: int, **other: Any) -> dict[str, Any]:
@@ -262,12 +267,6 @@ async def test_it_connects_again_by_itself(tab: Tab, sources: Sources) -> None:
         await tab.until(f"{STATE} === 'live'")
 
 
-HERE = "document.getElementById('here').textContent"
-KEPT = "[...document.querySelectorAll('#by-channel tbody tr')].map((row) => row.dataset.touchpoint).join()"
-CHIPS = "[...document.querySelectorAll('.chip:not([hidden]) .chosen')].map((it) => it.textContent).join()"
-FOCUSED = "document.activeElement.id || document.activeElement.textContent"
-
-
 async def anew(tab: Tab, url: str) -> None:
     """Opens it as a page of its own: another fragment of the same page would not load anything."""
     await tab.open("about:blank")
@@ -392,14 +391,15 @@ async def test_nothing_comes_from_elsewhere_and_nothing_is_refused(tab: Tab, add
     assert {url for url in tab.requests if not url.startswith(address)} == set()
 
 
+@pytest.mark.parametrize("shown", ["", DETAIL], ids=["board", "detail"])
 @pytest.mark.parametrize("width", [390, 700, 1240, 1920])
-async def test_it_fits_every_width(tab: Tab, address: str, width: int) -> None:
+async def test_it_fits_every_width(tab: Tab, address: str, width: int, shown: str) -> None:
     await tab.size(width, 844)
-    await tab.open(address)
-    await tab.until(f"{STATE} === 'live' && {NAMES}")
+    await tab.open(address + shown)
+    await tab.until(f"{STATE} === 'live' && {KEPT if shown else NAMES}")
     assert await tab.ask("document.documentElement.scrollWidth <= innerWidth")
     cut = (
-        "[...document.querySelectorAll('header *, #tiles span, #table tbody span, .headline p')].filter((it) => "
+        "[...document.querySelectorAll('header *, .tile *, .crumbs *, tbody *, .headline p')].filter((it) => "
         "it.getBoundingClientRect().right > innerWidth + 1).map((it) => it.textContent).join()"
     )
     assert await tab.ask(cut) == ""
@@ -441,11 +441,12 @@ PALE = """
 """
 
 
+@pytest.mark.parametrize("shown", ["", DETAIL], ids=["board", "detail"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_every_text_can_be_read(tab: Tab, address: str, theme: str) -> None:
+async def test_every_text_can_be_read(tab: Tab, address: str, theme: str, shown: str) -> None:
     await tab.call("Emulation.setEmulatedMedia", features=[MOTIONLESS, {"name": SCHEME, "value": theme}])
-    await tab.open(address)
-    await tab.until(f"{STATE} === 'live' && {NAMES}")
+    await tab.open(address + shown)
+    await tab.until(f"{STATE} === 'live' && {KEPT if shown else NAMES}")
     assert await tab.ask(PALE) == []
 
 
@@ -467,9 +468,28 @@ async def test_a_screen_reader_finds_a_table_and_is_not_flooded(tab: Tab, addres
     assert not any(letter.isdigit() for letter in await tab.ask(HEADLINE))
 
 
+@pytest.mark.parametrize("width", [390, 1240])
+async def test_a_screen_reader_finds_the_parts_of_a_detail(tab: Tab, address: str, width: int) -> None:
+    await tab.size(width, 844)
+    await tab.open(address + DETAIL)
+    await tab.until(f"{STATE} === 'live' && {KEPT}")
+    nodes = [n for n in (await tab.call("Accessibility.getFullAXTree"))["nodes"] if not n["ignored"]]
+    found = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes]
+    assert [name for role, name in found if role == "table"] == ["By channel", "By segment", "By window"]
+    assert ("navigation", "Where you are") in found
+    assert ("link", "Show all channels, not only app") in [(role, name.rstrip()) for role, name in found]
+    assert ("list", "Answers, CSAT csat_1_5") in found
+    assert [role for role, _ in found].count("listitem") == 5
+    current = "[...document.querySelectorAll('[aria-current]')].map((it) => it.textContent).join()"
+    assert await tab.ask(current) == "Payment,app,1h"
+    live = "[...document.querySelectorAll('[aria-live], [role=status]')].map((it) => it.id).join()"
+    assert await tab.ask(live) == "state,lead"
+    assert not any(letter.isdigit() for letter in await tab.ask(HEADLINE))
+
+
 async def test_headers_forbid_what_the_page_does_not_need(address: str) -> None:
     async with ClientSession() as session:
-        for path in ("", "static/page.js", "static/page.css", "events", "nowhere"):
+        for path in ("", "static/page.js", "static/page.css", "detail?touchpoint=x", "events", "nowhere"):
             async with session.get(address + path) as answer:
                 policy = answer.headers["Content-Security-Policy"]
                 assert "default-src 'none'" in policy
