@@ -296,6 +296,9 @@ async def test_from_a_touchpoint_to_its_channels_and_segments(tab: Tab, address:
     assert await tab.ask(rows_of("by-channel")) == "app,web"  # the troubled one on top
     assert await tab.ask(rows_of("by-segment")) == "new_customer,none"
     assert await tab.ask(rows_of("by-window")) == "1h,24h"
+    heads = "[...document.querySelectorAll('#by-{} thead th:not([hidden])')].map((it) => it.firstChild.data).join()"
+    assert await tab.ask(heads.format("channel")) == "Channel,CSAT"  # a metric that nobody has takes no room
+    assert await tab.ask(heads.format("window")) == "Window,CSAT,Resolution"
     assert await tab.ask(bars("csat")) == [
         "1: 60, 28\u202f%",
         "2: 20, 9\u202f%",

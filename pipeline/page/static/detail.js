@@ -56,7 +56,7 @@ class Card {
     const scaled = model.about.instruments[instrument];
     const drawn = Object.assign(Object.create(model), { line: () => lines[0] });
     this.gauge.show(drawn, place.window, place.touchpoint, {
-      named: Boolean(instrument),
+      named: Boolean(instrument) && metric.metric !== "resolution", // its title says the clock
       span: reach(metric.metric, lines),
       bounds: scale(metric.metric, scaled),
     });
@@ -81,7 +81,7 @@ export class Detail {
 
   constructor() {
     this.tables = Object.fromEntries(
-      PARTS.map((part) => [part, new Table(find(part).querySelector("table"), find(part).dataset.first)]),
+      PARTS.map((part) => [part, new Table(find(part).querySelector("table"), find(part).dataset.first, { lean: true })]),
     );
   }
 

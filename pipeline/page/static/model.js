@@ -41,6 +41,10 @@ export class Model {
     return row && row.n > 0 && row.value !== null ? row : null;
   }
 
+  has(window, metric, touchpoint) {
+    return this.instruments(metric).some((it) => this.score(window, metric.metric, it, touchpoint));
+  }
+
   // Lines of one instrument; of every touchpoint where `touchpoint` is null.
   lines(metric, instrument, touchpoint = null) {
     const here = (line) => touchpoint === null || line.touchpoint === touchpoint;

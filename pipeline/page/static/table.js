@@ -27,7 +27,8 @@ class Row {
     });
   }
 
-  show(model, window, it, href, current) {
+  // `left`: which metrics are left out.
+  show(model, window, it, href, current, left) {
     say(this.stage, it.stage);
     this.link.setAttribute("href", href);
     if (current) this.link.setAttribute("aria-current", "true");
@@ -35,27 +36,36 @@ class Row {
     this.flag.hidden = it.gap === 0;
     this.node.classList.toggle("troubled", it.gap > 0);
     this.node.classList.toggle("current", current);
-    for (const stack of this.stacks) stack.show(model, window, it.name);
+    this.stacks.forEach((stack, at) => {
+      stack.node.hidden = left[at];
+      stack.show(model, window, it.name);
+    });
   }
 }
 
 export class Table {
   rows = new Map();
 
-  // `first`: title of the first column.
-  constructor(node, first) {
+  // `first`: title of the first column. `lean`: a metric that no row has is left out.
+  constructor(node, first, { lean = false } = {}) {
+    this.lean = lean;
     const columns = role(node.appendChild(element("thead")), "rowgroup").appendChild(role(element("tr"), "row"));
-    for (const [title, hint] of [[first, ""], ...METRICS.map((it) => [it.title, it.hint])]) {
-      const column = columns.appendChild(role(element("th", "", title), "columnheader"));
-      column.scope = "col";
-      column.append(element("span", "hint", hint));
-    }
+    const column = (title, hint) => {
+      const made = columns.appendChild(role(element("th", "", title), "columnheader"));
+      made.scope = "col";
+      made.append(element("span", "hint", hint));
+      return made;
+    };
+    column(first, "");
+    this.columns = METRICS.map((it) => column(it.title, it.hint));
     this.body = node.appendChild(role(element("tbody", "rows"), "rowgroup"));
   }
 
   // `items` as `Model.touchpoints` gives them, in this order; `to` is where a name leads; `current` is where we are.
   show(model, window, items, to, current = null) {
-    for (const it of items) this.#row(it.name).show(model, window, it, to(it.name), it.name === current);
+    const left = METRICS.map((metric) => this.lean && !items.some((it) => model.has(window, metric, it.name)));
+    this.columns.forEach((column, at) => (column.hidden = left[at]));
+    for (const it of items) this.#row(it.name).show(model, window, it, to(it.name), it.name === current, left);
     this.#arrange(items.map((it) => this.rows.get(it.name).node));
   }
 
