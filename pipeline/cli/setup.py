@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,14 +27,29 @@ def run(
     partitions and never deletes anything.
     """
     settings = load_settings(config)
-    _refuse_half_a_reset(settings)
-    complete = _topics(settings, check=check)
-    complete = _tables(settings, check=check) and complete
+    with _store(settings, start=not check):
+        if not check:
+            _refuse_half_a_reset(settings)
+        complete = _topics(settings, check=check)
+        complete = _tables(settings, check=check) and complete
     if complete:
         console.print("[green]everything is in place[/]")
     elif check:
         console.print("run feedback setup to mend this")
         raise typer.Exit(1)
+
+
+@contextmanager
+def _store(settings: Settings, *, start: bool) -> Iterator[None]:
+    """Have the embedded store answer meanwhile, where the configuration wants one."""
+    from pipeline.embedded.store import ensure_store
+
+    started = ensure_store(settings) if start else None
+    try:
+        yield
+    finally:
+        if started is not None:
+            started.stop()
 
 
 def _refuse_half_a_reset(settings: Settings) -> None:
@@ -44,7 +61,7 @@ def _refuse_half_a_reset(settings: Settings) -> None:
     try:
         client = connect(settings, write=False)
     except FeedbackError:
-        return  # no store or no tables yet: nothing was ever reset
+        return  # no database yet: nothing was ever reset
     with client:
         if half_done(client):
             fail("a `feedback reset` was broken off: run it again before anything else")
@@ -64,21 +81,14 @@ def _topics(settings: Settings, *, check: bool) -> bool:
 
 def _tables(settings: Settings, *, check: bool) -> bool:
     """Whether there was nothing to do."""
-    from pipeline.embedded.store import ensure_store
     from pipeline.stores.client import connect
     from pipeline.stores.migrate import configure, migrate, pending
 
-    database = settings.store.database
-    started = None if check else ensure_store(settings)
-    try:
-        # "default" is there before our own database is.
-        client = connect(settings, write=not check, database="default")
-        done = pending(client, database) if check else migrate(client, database)
-        if not check:
-            configure(client, database, settings.catalogue(), settings.raw_retention)
-    finally:
-        if started is not None:
-            started.stop()
+    # "default" is there before our own database is.
+    client = connect(settings, write=not check, database="default")
+    done = pending(client, settings.store.database) if check else migrate(client, settings.store.database)
+    if not check:
+        configure(client, settings.store.database, settings.catalogue(), settings.raw_retention)
     for name in done:
         typer.echo(f"migration {name}: {'is missing' if check else 'applied'}")
     return not done
