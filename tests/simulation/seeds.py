@@ -19,6 +19,15 @@ from tests.simulation.run import simulate
 CHUNK = 50  # seeds that a process takes at a time
 STOP = 3  # failures after which no more is learnt
 EVERY = 10.0  # seconds between two lines of progress
+MUST_HAPPEN = (
+    "broker crashes",
+    "conflicts",
+    "crashes",
+    "effects ignored",
+    "gaps filled",
+    "pauses",
+    "rebalances",
+)
 Tell = Callable[[str], Any]
 
 
@@ -44,6 +53,10 @@ class Report:
         self.failed += other.failed
         self.counts += other.counts
         self.cpu += other.cpu
+
+    def missing(self) -> list[str]:
+        """Troubles that never came up: then the seeds have shown nothing about them."""
+        return [name for name in MUST_HAPPEN if not self.counts[name]]
 
     def table(self) -> str:
         """What happened, all in all and a seed."""
