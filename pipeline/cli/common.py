@@ -8,6 +8,9 @@ def run(config: ConfigOption = None) -> None:
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -21,6 +24,7 @@ from pipeline.errors import FeedbackError
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
+    from pipeline.verify.result import Result
 
 ConfigOption = Annotated[
     Path | None,
@@ -54,6 +58,17 @@ def complain(text: str) -> int:
 def fail(text: str) -> NoReturn:
     """End the command with exit code 1 and one sentence that says what to do next."""
     raise FeedbackError(text)
+
+
+def tell(result: Result, show_it: Callable[[Result], None], *, as_json: bool) -> None:
+    """Print what a recount came to, for programs or by `show_it` for people; differences end with exit code 1."""
+    if as_json:
+        json.dump(result.as_json(), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        show_it(result)
+    if result.differences:
+        raise typer.Exit(1)
 
 
 def progress(text: str, total: float | None = None) -> AbstractContextManager[Progress]:

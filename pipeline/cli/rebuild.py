@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, progress
+from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, progress, tell
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.rebuild.stored import Span
     from pipeline.verify.result import Result
 
@@ -35,15 +35,7 @@ def run(
     'rebuild', which all views add. Live cells stay as they are. Run it as often as you like, also while the stream
     moves: a second run changes nothing.
     """
-    wanted = _wanted(first, stop)
-    result = _rebuilt(config, wanted)
-    if as_json:
-        json.dump(result.as_json(), sys.stdout, indent=1)
-        sys.stdout.write("\n")
-    else:
-        _print(result)
-    if result.differences:
-        raise typer.Exit(1)
+    tell(_rebuilt(config, _wanted(first, stop)), _print, as_json=as_json)
 
 
 def _wanted(first: datetime | None, stop: datetime | None) -> Span:
@@ -64,12 +56,12 @@ def _minute(at: datetime) -> int:
     return int(aware.timestamp()) // 60
 
 
-def _rebuilt(config: object, wanted: Span) -> Result:
+def _rebuilt(config: Path | None, wanted: Span) -> Result:
     from pipeline.embedded.store import open_store
     from pipeline.rebuild.run import rebuild
     from pipeline.stores.client import connect
 
-    settings = load_settings(config)  # type: ignore[arg-type]  # a Path or None, by typer
+    settings = load_settings(config)
     metrics = {name: one.metric for name, one in settings.catalogue().items()}
     with open_store(settings), connect(settings, write=True, timeout=600.0) as client:
         return rebuild(

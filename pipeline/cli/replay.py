@@ -48,10 +48,7 @@ def run(
     settings = load_settings(config)
     rules = load_mapping(mapping)
     history = _read(file, rules, settings)
-    for fault in history.faults:
-        console.print(str(fault), markup=False, highlight=False)
-    for number in history.idle:
-        console.print(f"event {number} of the mapping: no row meets its conditions")
+    _complain(history)
     count = len(history.messages)
     with open_client(settings, "replay", bootstrap) as feedback, late_progress("sending", count) as tell:
         report = send_history(
@@ -60,6 +57,13 @@ def run(
     _summarise(report)
     if report.faults:
         raise typer.Exit(1)
+
+
+def _complain(history: History) -> None:
+    for fault in history.faults:
+        console.print(str(fault), markup=False, highlight=False)
+    for number in history.idle:
+        console.print(f"event {number} of the mapping: no row meets its conditions")
 
 
 def _read(file: Path, rules: EventMap, settings: Settings) -> History:

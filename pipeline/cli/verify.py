@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING
 
-import typer
-
-from pipeline.cli.common import ConfigOption, JsonOption, console, load_settings, progress
+from pipeline.cli.common import ConfigOption, JsonOption, console, load_settings, progress, tell
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.verify.result import Result
 
 
@@ -20,23 +18,16 @@ def run(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     The raw tables are the log: one row a record that is no dead letter. The recount shares no code with the worker.
     The stream may go on meanwhile: what differs is looked at again.
     """
-    result = _verified(config)
-    if as_json:
-        json.dump(result.as_json(), sys.stdout, indent=1)
-        sys.stdout.write("\n")
-    else:
-        _print(result)
-    if result.differences:
-        raise typer.Exit(1)
+    tell(_verified(config), _print, as_json=as_json)
 
 
-def _verified(config: object) -> Result:
+def _verified(config: Path | None) -> Result:
     from pipeline.embedded.store import open_store
     from pipeline.stores.client import connect
     from pipeline.verify.check import verify
     from pipeline.verify.raw import KINDS
 
-    settings = load_settings(config)  # type: ignore[arg-type]  # a Path or None, by typer
+    settings = load_settings(config)
     horizons = {kind: round(settings.horizon_of(kind) * 1000) for kind in KINDS}
     with open_store(settings), connect(settings, write=False, timeout=600.0) as client:
         return verify(
