@@ -11,7 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-from pipeline.config.settings import Kafka, Settings
+from pipeline.config.settings import Settings
+from pipeline.config.tables import Kafka
 from pipeline.errors import Away, FeedbackError
 from pipeline.streams.connection import client_options
 from pipeline.streams.topics import Topics, TopicSpec

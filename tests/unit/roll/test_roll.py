@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import Settings
-from pipeline.config.settings import Worker
+from pipeline.config.tables import Worker
 from pipeline.events.records import Records
 from pipeline.events.wire import decode, milliseconds
 from pipeline.journal.deltas import CellChanges, Delta, pack_delta

@@ -1,0 +1,206 @@
+"""The tables of `feedback.toml`: each key, its default and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from pipeline.config.values import Address, Bootstrap, Comma, Duration, Listen
+
+if TYPE_CHECKING:
+    from pipeline.measures.instruments import Instrument
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _loopback(port: int) -> Listen:
+    return Listen("127.0.0.1", port)
+
+
+def _dsn(value: str) -> str:
+    parts = urlsplit(value)
+    embedded = parts.scheme == "chdb" and not parts.netloc and len(parts.path) > 1
+    if value and not embedded and not (parts.scheme in ("http", "https") and parts.hostname):
+        msg = 'should be "chdb:///absolute/folder" or "http(s)://user:password@host:port/database"'
+        raise ValueError(msg)
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, KeyError) as error:  # unknown is a KeyError, a folder of zones an OSError
+        msg = 'should be a time zone of the IANA database, such as "Europe/Vienna" or "UTC"'
+        raise ValueError(msg) from error
+    return value
+
+
+class Table(BaseModel):
+    """A table of the configuration: unknown keys are faults, and nothing changes after it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Security(Table):
+    """How to talk to the brokers."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """Kafka's name for the combination of encryption and login."""
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How to log in, for the SASL protocols."""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    ca_file: Path | None = None
+    """PEM file of the authority that signed the brokers' certificates; the system's own if not given."""
+    cert_file: Path | None = None
+    """PEM file of our certificate, where the brokers ask for one."""
+    key_file: Path | None = None
+    """PEM file of the key of `cert_file`."""
+
+
+class Kafka(Table):
+    """The brokers and the topics on them."""
+
+    bootstrap: Bootstrap = "127.0.0.1:9092"
+    """Addresses of one or more brokers."""
+    partitions: int = Field(default=4, ge=1, le=1024)
+    """Of every topic; fixed for good once `feedback setup` has run."""
+    replication: int = Field(default=1, ge=1, le=9)
+    """Copies of every record. Below 3 a broker that dies takes acknowledged records with it."""
+    session_timeout: Duration = 10.0
+    """A worker that is silent for so long loses its partitions to the others."""
+    security: Security = Security()
+    prefix: str = Field(default="feedback", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """Of all topics and consumer groups, so that several pipelines can share a cluster."""
+
+
+class Worker(Table):
+    """What a worker keeps on its machine."""
+
+    data_dir: Path = Path("feedback-data")
+    """Folder of everything that is embedded: broker, store, tokens."""
+    snapshot_mb: float = Field(default=16.0, gt=0)
+    """Megabytes that the journal of a partition grows by before it is cut to a snapshot; a recovery reads
+    about three times as much at most."""
+
+
+class Store(Table):
+    """ClickHouse: embedded, or a server."""
+
+    dsn: Annotated[str, AfterValidator(_dsn)] = ""
+    """"chdb:///folder" or "http(s)://user:password@host:port/database"; by default in worker.data_dir."""
+    http: Address = _loopback(8123)
+    """Where the embedded store serves the ClickHouse HTTP interface."""
+    token: SecretStr | None = None
+    """Password of user `writer` of the embedded store; by default made at first start, kept in its folder."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the embedded store; None for a server."""
+        parts = urlsplit(self.dsn)
+        return Path(unquote(parts.path)) if parts.scheme == "chdb" else None
+
+    @property
+    def database(self) -> str:
+        """Name of the database: the path of a server's DSN, else "feedback"."""
+        return "feedback" if self.folder else urlsplit(self.dsn).path.strip("/") or "feedback"
+
+
+class Metrics(Table):
+    """Prometheus."""
+
+    listen: Address = _loopback(9108)
+    """Serves /metrics, /healthz and /readyz."""
+    max_series: int = Field(default=50_000, ge=1)
+    """Series beyond this many are folded into __other__ on /metrics; ClickHouse keeps them all."""
+
+
+class Gateway(Table):
+    """HTTP ingest."""
+
+    listen: Address = _loopback(8088)
+    tokens: Annotated[tuple[SecretStr, ...], Comma] = ()
+    """Bearer tokens that may send events."""
+
+
+class Page(Table):
+    """The built-in page."""
+
+    listen: Address = _loopback(8080)
+
+
+class Horizons(Table):
+    """Overrides of `horizon` for one kind of event."""
+
+    touchpoints: Duration | None = None
+    responses: Duration | None = None
+
+
+class InstrumentTable(Table):
+    """A question on a scale of your own; what is allowed together is `measures.catalogue`'s to say."""
+
+    metric: str = Field(pattern=r"^(nps|csat|ces|net_\d+_\d+)$")
+    """"nps", "csat", "ces", or "net_LOW_HIGH" for a net score that is not NPS."""
+    min: int
+    """The smallest answer."""
+    max: int
+    """The largest answer."""
+    direction: Literal["high", "low"]
+    """Which end of the scale is good."""
+    promoters_from: int | None = None
+    """The thresholds count on the scale turned to high = good."""
+    detractors_to: int | None = None
+    satisfied_from: int | None = None
+    easy_from: int | None = None
+
+    def instrument(self, name: str) -> Instrument:
+        """As the measures know it."""
+        from pipeline.measures.instruments import Instrument
+
+        thresholds = self.model_dump(exclude={"metric", "min", "max", "direction"})
+        return Instrument(name, self.metric, self.min, self.max, self.direction, **thresholds)
+
+
+class Touchpoint(Table):
+    """What is known about a touchpoint beyond its name."""
+
+    stage: Literal["discover", "engage", "order", "pay", "use", "support"] | None = None
+    csat_target: Share | None = None
+    """Share of satisfied answers that the team wants to keep; alerts compare with it."""
+    owner: str = ""
+
+
+class Schedule(Table):
+    """Business hours."""
+
+    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    hours: Mapping[Day, Annotated[tuple[str, ...], Comma]] = {}
+    """By day, spans like "09:00-17:30"."""
+    holidays: Annotated[tuple[date, ...], Comma] = ()
+
+
+class Sla(Table):
+    """What customers were promised for cases of one priority."""
+
+    target: Duration
+    """Until the case is resolved."""
+    schedule: str | None = None
+    """Name of the schedule whose hours count; every hour if not given."""
+
+
+class Drops(Table):
+    """Drop detection."""
+
+    threshold: float = Field(default=9.0, gt=0)
+    """Alarm when the evidence reaches this; higher means fewer false alarms and later ones."""
+    guard: Share = 0.02
+    """How far below its history a touchpoint may be without counting as worse."""
+    odds_ratio: float = Field(default=0.529, gt=0, lt=1)
+    """How bad the drop is that the detector looks for; 0.529 takes 85 % to 75 %."""
