@@ -11,17 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
-from uuid import uuid4
 
 from aiokafka.errors import KafkaError
 
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
-from pipeline.events.schemas import by_ids
-from pipeline.journal.decide import DecideResponses, DecideTouchpoints
-from pipeline.journal.journal import Journal
 from pipeline.journal.log import Log, Unknown
-from pipeline.journal.partition import Decider, SourcePartition, learn_nothing
 from pipeline.stores.prometheus import Metrics
 from pipeline.streams import app as faust_app
 from pipeline.streams.archive import Archive
@@ -34,6 +29,7 @@ from pipeline.streams.registry import Registry
 from pipeline.streams.roll import Roll
 from pipeline.streams.setup import ensure
 from pipeline.streams.status import serve
+from pipeline.streams.tallies import Tallies
 from pipeline.streams.tally import Tally
 from pipeline.streams.topics import Topics
 
@@ -80,7 +76,10 @@ class Worker:
         self.stop = asyncio.Event()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decide")
         self._assigned = not {"tally", "roll"} & set(parts)
-        self.tallies = self._tallies() if "tally" in parts else {}
+        tallies = Tallies(
+            settings, self.topics, self.broker, self.outputs, self.registry, self.metrics, self._in_thread
+        )
+        self.tallies = tallies.all() if "tally" in parts else {}
         self.roll = self._roll() if "roll" in parts else None
         self.archive = self._archive() if "archive" in parts else None
 
@@ -218,52 +217,6 @@ class Worker:
             started = time.monotonic()
             await roll.tick(int(time.time() * 1000))
             await _sleep(self.stop, max(0.01, TICK - (time.monotonic() - started)))
-
-    def _tallies(self) -> dict[str, Tally]:
-        settings, partitions = self.settings, self.settings.kafka.partitions
-        instruments = settings.catalogue()
-        responses, touchpoints = self.topics.responses, self.topics.touchpoints
-        horizon = {name: round(settings.horizon_of(name) * 1000) for name in ("responses", "touchpoints")}
-        lookup = self.registry.lookup if self.registry else by_ids
-        on_responses = DecideResponses(responses, instruments, horizon["responses"], partitions, lookup)
-        on_touchpoints = DecideTouchpoints(touchpoints, horizon["touchpoints"], partitions, lookup)
-        return {
-            responses: self._tally(
-                "responses", responses, self.topics.journal_responses, self.topics.ids_responses, on_responses
-            ),
-            touchpoints: self._tally(
-                "touchpoints",
-                touchpoints,
-                self.topics.journal_touchpoints,
-                self.topics.ids_touchpoints,
-                on_touchpoints,
-            ),
-        }
-
-    def _tally(self, source: str, topic: str, journal: str, ids: str, decide: Decider) -> Tally:
-        partitions = self.settings.kafka.partitions
-
-        def make(p: int) -> SourcePartition:
-            return SourcePartition(
-                source,
-                p,
-                partitions,
-                journal=Journal(
-                    KafkaLog(self.broker, journal, p),
-                    KafkaLog(self.broker, ids, p),
-                    f"{journal}/{p}",
-                    uuid4().hex,
-                    self._in_thread,
-                ),
-                inputs=KafkaLog(self.broker, topic, p),
-                outputs=self.outputs,
-                decide=decide,
-                learn=self.registry.learn if self.registry else learn_nothing,
-                run=self._in_thread,
-                snapshot_floor=round(self.settings.worker.snapshot_mb * 1e6),
-            )
-
-        return Tally(topic, partitions, self.outputs, make, self.metrics)
 
     def _archive(self) -> Archive:
         return Archive(self.settings, self.metrics, on_away=self.keeper.away, registry=self.registry)
