@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pipeline.measures.cells import ANY, Series
-from pipeline.measures.rolling import WindowSums
+from pipeline.measures.sums import WindowSums
 
 
 class Selection(NamedTuple):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -22,42 +21,16 @@ import numpy.typing as npt
 
 from pipeline.measures.buckets import CELL, HOUR, Buckets, CellRows, HeldCells, room, summed
 from pipeline.measures.cells import MINUTE_MS, Series, marginals
+from pipeline.measures.sums import WindowSums
 from pipeline.measures.windows import DAY, MINUTE, Window
 
-Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
-OVERALL, TOUCHPOINT, LEAF = 0, 1, 7  # which dimensions a series names: 1 touchpoint + 2 channel + 4 segment
 _NEVER = -(1 << 40)
 _AT_ONCE = 50_000  # cells; eight times as many rows are in memory then, and as many may wait for a look
 _WORTH_SUMMING = 1000  # cells: each costs sixteen additions, a sum over all minutes first is cheaper
 _AHEAD = 2  # hours that a clock may be behind log time: events may be 1 h in the future, and clocks differ
-
-
-@dataclass(frozen=True, slots=True)
-class WindowSums:
-    """A copy of what stands in one window of some series.
-
-    Attributes:
-        metric: of every series.
-        instrument: of every series.
-        window: its name.
-        series: one a row.
-        level: int8, which dimensions each series names (OVERALL, TOUCHPOINT, LEAF or between).
-        bins: int32[width], ascending.
-        counts: int64[rows, width].
-        totals: int64[rows], sums in thousandths.
-    """
-
-    metric: str
-    instrument: str
-    window: str
-    series: tuple[Series, ...]
-    level: Int8s
-    bins: Int32s
-    counts: Int64s
-    totals: Int64s
 
 
 class Rolling:
@@ -89,9 +62,7 @@ class Rolling:
         self._totals = np.zeros((len(self.windows), 0), np.int64)
         self._changed = np.zeros((len(self.windows), 0), np.bool_)
         self._minutes, self._hours = Buckets(1), Buckets(HOUR)
-        self._awaited: list[
-            tuple[Int32s, CellRows]
-        ] = []  # minutes, ascending, and cells: not in the windows yet
+        self._awaited: list[tuple[Int32s, CellRows]] = []  # minutes, ascending, and cells: in no window yet
         self._first = [_NEVER for _ in self.windows]  # minute at which each window begins
         self._end = _NEVER  # minute after the running one
         self._keep = max(-(-window.seconds // 3600) for window in windows) if keep is None else keep
@@ -189,7 +160,7 @@ class Rolling:
         """The rows of these levels whose sums in a window changed since they were last marked unchanged."""
         self._take_in()
         rows = len(self.series)
-        return np.flatnonzero(self._changed[window, :rows] & np.isin(self._level[:rows], levels))
+        return np.flatnonzero(self._changed[window, :rows] & self._are(levels))
 
     def mark(self, window: int, rows: Sequence[int] | Int64s, *, changed: bool) -> None:
         """Set or clear what `changed` tells."""
@@ -223,7 +194,10 @@ class Rolling:
         self._take_in()
         rows = len(self.series)
         held = self._counts[window, :rows].sum(axis=1) > 0
-        return np.flatnonzero(held & np.isin(self._level[:rows], levels))
+        return np.flatnonzero(held & self._are(levels))
+
+    def _are(self, levels: Sequence[int]) -> npt.NDArray[np.bool_]:
+        return np.isin(np.arange(8), levels)[self._level[: len(self.series)]]
 
     def _take_in(self) -> None:
         """Let the windows hold what they await. Windows that begin before the same cells take the same sums."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,48 +11,15 @@ from pipeline.measures.buckets import HOUR, HeldCells
 from pipeline.measures.cells import MINUTE_MS, Series
 from pipeline.measures.drilldown import Selection
 from pipeline.measures.instruments import Instrument
-from pipeline.measures.rolling import (
-    LEAF,
-    OVERALL,
-    TOUCHPOINT,
-    Int64s,
-    Rolling,
-    WindowSums,
-    floor_of,
-)
-from pipeline.measures.scores import RESOLUTION, SHARES, Score, ScoreColumns, score_matrix
+from pipeline.measures.news import News, Place, Standing, Told
+from pipeline.measures.rolling import Int64s, Rolling, floor_of
+from pipeline.measures.scores import RESOLUTION, SHARES, ScoreColumns, score_matrix
+from pipeline.measures.sums import LEAF, OVERALL, TOUCHPOINT, WindowSums
 from pipeline.measures.windows import Window
 
 FOR_PEOPLE = (OVERALL, TOUCHPOINT)
 _LONG_AGO = -(1 << 62)
 _UNSCORED = "touchpoints"  # plain counts of them
-_Place = tuple[Rolling, int, int]  # a row of a window
-_Scores = Mapping[str, Score]
-
-
-class Standing(NamedTuple):
-    """The scores of one series in one window, by name (CES has three)."""
-
-    series: Series
-    window: str
-    scores: _Scores
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One a score, as people read them: series, window, value, lower, upper, n; nothing where nobody answered."""
-        at = {**self.series._asdict(), "window": self.window}
-        return [{**at, "metric": name, **one._asdict()} for name, one in self.scores.items() if one.n]
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """Scores to publish, and what must be remembered once they are; `at` is their time in milliseconds."""
-
-    at: int
-    standings: tuple[Standing, ...]
-    places: tuple[_Place, ...]
-
-    def __len__(self) -> int:
-        return len(self.standings)
 
 
 class Scoreboard:
@@ -78,7 +43,8 @@ class Scoreboard:
         self._missing: dict[
             tuple[str, str], int
         ] = {}  # of no book: minute before which its cells were let go
-        self._told: dict[_Place, tuple[int, _Scores]] = {}  # minute and contents of what was published last
+        self._told: dict[Rolling, Told] = {}  # what was published of each book
+        self._turn = 0  # which window of which book comes first in the next news
         self._now: int | None = None
 
     def add(
@@ -170,19 +136,34 @@ class Scoreboard:
             for w, window in enumerate(self._windows):
                 yield book.sums(w, rows if window.name == chosen.window else own)
 
-    def news(self) -> News:
+    def news(self, limit: int = 1 << 30) -> News:
         """Scores of touchpoints and overall that differ from what was published, each at most once a minute.
 
         A score that has become empty is news once: value None and n 0. Otherwise its last value would stand
         in the history of scores for ever.
+
+        Args:
+            limit: how many scores are looked at; the others' turn comes with the next news. With each minute all of
+                them may be told again at once, and whoever asks has other things to do as well.
         """
-        found = [one for book in self._open() for one in self._news_of(book)] if self._now is not None else []
-        return News(self._now or 0, tuple(s for s, _ in found), tuple(place for _, place in found))
+        if self._now is None:
+            return News(0, (), (), more=False)
+        places = [(book, w) for book in self._open() for w in filter(book.filled, range(len(self._windows)))]
+        found: list[tuple[Standing, Place]] = []
+        for k in range(len(places)):
+            book, window = places[(self._turn + k) % len(places)]
+            rows = self._tellable(book, window)
+            found += self._news_of(book, window, rows[:limit])
+            if len(rows) > limit:
+                self._turn = (self._turn + k + bool(limit)) % len(places)
+                return News(self._now, *_columns(found), more=True)
+            limit -= len(rows)
+        return News(self._now, *_columns(found), more=False)
 
     def published(self, news: News) -> None:
         """The news have arrived."""
-        for place, standing in zip(news.places, news.standings, strict=True):
-            self._told[place] = (news.at // MINUTE_MS, standing.scores)
+        for (book, window, row), standing in zip(news.places, news.standings, strict=True):
+            self._told_of(book).tell(window, row, news.at // MINUTE_MS, standing.scores)
 
     def not_published(self, news: News) -> None:
         """The news may not have arrived: they are news again."""
@@ -194,26 +175,24 @@ class Scoreboard:
         for book in self._open():
             book.mark_all()
             for window in range(len(self._windows)):
-                for row in book.changed(window, FOR_PEOPLE).tolist():
-                    self._told[book, window, row] = (_LONG_AGO, {})
+                self._told_of(book).doubt(window, book.changed(window, FOR_PEOPLE))
 
-    def _news_of(self, book: Rolling) -> Iterator[tuple[Standing, _Place]]:
-        for window in filter(book.filled, range(len(self._windows))):
-            changed = book.changed(window, FOR_PEOPLE).tolist()
-            rows = [row for row in changed if self._may_be_told((book, window, row))]
-            book.mark(window, rows, changed=False)
-            for row, standing in zip(rows, self.standings_of(book.sums(window, rows)), strict=True):
-                if self._is_news((book, window, row), standing.scores):
-                    yield standing, (book, window, row)
+    def _tellable(self, book: Rolling, window: int) -> Int64s:
+        """Rows that changed and were not told in this minute, those first that were not told for longest."""
+        changed = book.changed(window, FOR_PEOPLE)
+        return self._told_of(book).not_in(window, changed, (self._now or 0) // MINUTE_MS)
 
-    def _may_be_told(self, place: _Place) -> bool:
-        minute, _ = self._told.get(place, (_LONG_AGO, {}))
-        return minute < (self._now or 0) // MINUTE_MS
+    def _news_of(self, book: Rolling, window: int, rows: Int64s) -> Iterator[tuple[Standing, Place]]:
+        told = self._told_of(book)
+        book.mark(window, rows, changed=False)
+        for row, standing in zip(rows.tolist(), self.standings_of(book.sums(window, rows)), strict=True):
+            if told.is_news(window, row, standing.scores):
+                yield standing, (book, window, row)
 
-    def _is_news(self, place: _Place, scores: _Scores) -> bool:
-        if place in self._told:
-            return scores != self._told[place][1]
-        return any(score.n for score in scores.values())
+    def _told_of(self, book: Rolling) -> Told:
+        if book not in self._told:
+            self._told[book] = Told(len(self._windows))
+        return self._told[book]
 
     def standings_of(self, sums: WindowSums) -> Iterator[Standing]:
         """The scores of each series of these sums, empty ones included."""
@@ -248,6 +227,10 @@ class Scoreboard:
         if number is None:
             number = self._leaf[leaf] = book.leaf(leaf)
         return number
+
+
+def _columns(found: Sequence[tuple[Standing, Place]]) -> tuple[tuple[Standing, ...], tuple[Place, ...]]:
+    return tuple(standing for standing, _ in found), tuple(place for _, place in found)
 
 
 def score_columns(sums: WindowSums, instruments: Mapping[str, Instrument]) -> dict[str, ScoreColumns]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.measures.cells import ANY, Series
-from pipeline.measures.rolling import OVERALL, WindowSums
+from pipeline.measures.sums import OVERALL, WindowSums
 
 OTHER = "__other__"
 

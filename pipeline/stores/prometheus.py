@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created
 from prometheus_client.core import HistogramMetricFamily
 
 from pipeline.measures.instruments import Instrument
-from pipeline.measures.rolling import WindowSums
+from pipeline.measures.sums import WindowSums
 from pipeline.stores import metrics
 from pipeline.stores.cap import Cap
 from pipeline.stores.metrics import Metric

@@ -15,9 +15,10 @@ from pipeline.measures import bins as durations
 from pipeline.measures.cells import Series
 from pipeline.measures.direction import CSAT, EASE, LEAST, Told, verdicts
 from pipeline.measures.instruments import Instrument
-from pipeline.measures.rolling import LEAF, TOUCHPOINT, Int64s, WindowSums
+from pipeline.measures.rolling import Int64s
 from pipeline.measures.scoreboard import score_columns
 from pipeline.measures.scores import RESOLUTION, ScoreColumns, group_counts
+from pipeline.measures.sums import LEAF, TOUCHPOINT, WindowSums
 from pipeline.stores import metrics
 from pipeline.stores.cap import OTHER
 from pipeline.stores.metrics import Metric

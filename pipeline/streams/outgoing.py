@@ -15,7 +15,7 @@ from pipeline.events import wire
 from pipeline.events.schemas import schema
 from pipeline.journal.celltable import Cells
 from pipeline.measures.cells import MINUTE_MS, Series
-from pipeline.measures.scoreboard import News
+from pipeline.measures.news import News
 from pipeline.streams.decimals import joined_decimals
 from pipeline.streams.encode import Texts, encode_many
 

@@ -20,6 +20,7 @@ class Owned:
         self.lock = asyncio.Lock()  # who reads on
         self.sending = asyncio.Lock()  # who publishes
         self.ready = False
+        self.more = False  # scores wait for the next tick
         self.told: dict[Source, int] = {}  # the deltas whose cells were said to be published
         self._board: Scoreboard | None = None
         self._missing: dict[Source, tuple[int, float]] = {}  # number -> when it was missed first

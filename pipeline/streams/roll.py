@@ -21,14 +21,18 @@ from pipeline.journal.roll_snapshot import RollSnapshots
 from pipeline.journal.rollup import Source
 from pipeline.measures.cells import Series
 from pipeline.measures.drilldown import Selection, answers
-from pipeline.measures.rolling import WindowSums
-from pipeline.measures.scoreboard import News, Scoreboard
+from pipeline.measures.news import News
+from pipeline.measures.scoreboard import Scoreboard
+from pipeline.measures.sums import WindowSums
 from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs, progress_value, score_pairs
 from pipeline.streams.owned_deltas import Owned
 from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
+_SCORES_A_TICK = (
+    600  # of all partitions; each costs some 25 us, and with each minute all of them may be told again
+)
 _PATIENCE = 5.0  # seconds; a delta that comes before its predecessor is soon sent again, with it
 
 
@@ -136,14 +140,16 @@ class Roll:
         for owned in self._ready():
             self._alarm(owned)
             self._show(owned)
-        return sum(await asyncio.gather(*(self._publish(owned, now_ms) for owned in self._ready())))
+        limit = _SCORES_A_TICK // max(1, len(self._owned))
+        return sum(await asyncio.gather(*(self._publish(owned, now_ms, limit) for owned in self._ready())))
 
     def drained(self, partition: int, end: int) -> bool:
         """Everything before `end` is folded, its cells are published, and it is said that they are."""
         owned = self._owned.get(partition)
         if owned is None or not owned.ready or owned.partition.position < end:
             return False
-        return not owned.partition.rollup.waiting and owned.told == owned.partition.rollup.numbers
+        rollup = owned.partition.rollup
+        return not (rollup.waiting or owned.more) and owned.told == rollup.numbers
 
     def owned(self) -> list[WindowSums]:
         """What stands in the windows now: leaves, touchpoints and overall, those that have answers there."""
@@ -253,14 +259,15 @@ class Roll:
         metrics.cells(self.topic, p, len(partition.rollup), partition.rollup.waiting)
         metrics.journal_tail(self.topic, p, partition.position - partition.base, partition.grown)
 
-    async def _publish(self, owned: Owned, now_ms: int) -> int:
+    async def _publish(self, owned: Owned, now_ms: int, limit: int) -> int:
         """Cells first, so that whoever reads a score finds the cells that it is made of."""
         async with owned.sending:
             board = owned.board(now_ms)
-            news, taken = board.news(), owned.partition.rollup.numbers
+            news, taken = board.news(limit), owned.partition.rollup.numbers
             try:
                 sent = await owned.partition.publish() + await self._publish_scores(owned, board, news)
                 await self._tell(owned, taken)
+                owned.more = news.more
             except Unknown as error:
                 board.not_published(news)
                 extra = {**self._where(owned.number), "error": str(error)}

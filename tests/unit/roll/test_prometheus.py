@@ -16,9 +16,9 @@ from pipeline.config import Settings
 from pipeline.measures.bins import bins_of
 from pipeline.measures.cells import Series
 from pipeline.measures.instruments import SHIPPED
-from pipeline.measures.rolling import LEAF
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.scores import score
+from pipeline.measures.sums import LEAF
 from pipeline.measures.windows import parse
 from pipeline.stores import metrics
 from pipeline.stores.cap import OTHER

@@ -15,8 +15,8 @@ from pipeline.journal.roll_snapshot import RollSnapshots, dump, restore
 from pipeline.journal.rollup import Folded, Rollup
 from pipeline.measures.cells import Series
 from pipeline.measures.instruments import SHIPPED
-from pipeline.measures.rolling import OVERALL
 from pipeline.measures.scoreboard import Scoreboard
+from pipeline.measures.sums import OVERALL
 from pipeline.measures.windows import Window
 from tests.support.memory_log import MemoryLog
 

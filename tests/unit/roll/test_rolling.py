@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.measures.cells import Series, marginals
-from pipeline.measures.rolling import LEAF, OVERALL, TOUCHPOINT, Rolling
+from pipeline.measures.rolling import Rolling
+from pipeline.measures.sums import LEAF, OVERALL, TOUCHPOINT
 from pipeline.measures.windows import Window
 
 HOUR = 60

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from pipeline.measures.cells import Series, marginals
 from pipeline.measures.instruments import SHIPPED
-from pipeline.measures.rolling import LEAF
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.scores import Score, score
+from pipeline.measures.sums import LEAF
 from pipeline.measures.windows import Window
 
 BASE = 29_000_000
@@ -74,7 +74,7 @@ def named(standings):
 step = st.one_of(
     st.tuples(st.just("add"), st.lists(cells(), min_size=1, max_size=6)),
     st.tuples(st.just("wait"), st.integers(0, 200)),
-    st.tuples(st.just("news"), st.booleans()),
+    st.tuples(st.just("news"), st.tuples(st.booleans(), st.sampled_from([1, 3, 1000]))),
     st.tuples(st.just("recover"), st.none()),
 )
 
@@ -93,20 +93,22 @@ def test_scores_and_their_history(steps):
             now += value * 1000
             board.advance(now)
         elif what == "news":
-            take_news(board, history, told_at, arrives=value)
+            take_news(board, history, told_at, *value)
         else:
             board, told_at = recovered(rows, now), {}
         assert named(board.standings()) == recount(rows, now // 60_000)
     board.advance(now + 60_000)
-    take_news(board, history, told_at, arrives=True)
+    while take_news(board, history, told_at, arrives=True, limit=7):
+        pass
     held = {key: one for key, one in history.items() if one.n}
     assert held == recount(rows, now // 60_000 + 1)
     assert all(one == EMPTY for key, one in history.items() if key not in held)
     assert not len(board.news())
 
 
-def take_news(board, history, told_at, *, arrives):
-    news = board.news()
+def take_news(board, history, told_at, arrives, limit):
+    news = board.news(limit)
+    assert len(news) <= limit
     for key, one in named(news.standings).items():
         assert not key[0].channel
         assert one != history.get(key) or key not in told_at  # after a recovery it may be told again
@@ -114,6 +116,7 @@ def take_news(board, history, told_at, *, arrives):
             assert told_at.get(key, 0) < news.at // 60_000, "twice in a minute"
             history[key], told_at[key] = one, news.at // 60_000
     (board.published if arrives else board.not_published)(news)
+    return news.more
 
 
 def recovered(rows, now):
@@ -179,3 +182,18 @@ def test_an_answer_off_the_scale_as_it_is_now_silences_the_score_only():
     assert [s.scores for s in board.standings()] == [{}] * 6
     assert not len(board.news())
     assert len(list(board.sums([LEAF]))) == len(WINDOWS)
+
+
+def test_news_that_are_left_for_the_next_time_take_turns():
+    """However many change with every minute, all are told in the end."""
+    board = Scoreboard([Window("3m", 180), Window("1h", 3600)], SHIPPED)
+    told = set()
+    for minute in range(BASE, BASE + 20):
+        board.advance(minute * 60_000)
+        add(board, [(leaf, minute, 1, 1) for leaf in LEAVES])
+        news = board.news(2)
+        board.published(news)
+        assert news.more
+        told |= named(news.standings).keys()
+    everything = named(board.standings()).keys()
+    assert told == everything
