@@ -1,11 +1,13 @@
-"""Waiting for infrastructure: retry with growing pauses for as long as an outage lasts, and say so."""
+"""Waiting: for infrastructure with growing pauses for as long as an outage lasts, and always ready to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -17,6 +19,29 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 _LONGEST = 5.0
 TROUBLE = (Unknown, OutOfRange, Away, KafkaError, ConnectionError, TimeoutError)
+
+
+class GiveWay:
+    """Work that can wait lets a recovery have the whole processor, but not for ever.
+
+    Args:
+        longest: seconds; one partition that cannot be recovered must not keep all others from being published.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, longest: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._longest = longest
+        self._clock = clock
+        self._since: float | None = None
+
+    def to(self, *, recovery: bool) -> bool:
+        """Whether to wait on; `recovery`: one is under way."""
+        if not recovery:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = self._clock()
+        return self._clock() - self._since < self._longest
 
 
 class Stopped(Exception):
@@ -40,6 +65,20 @@ async def until(stop: asyncio.Event, call: Coroutine[Any, Any, T]) -> T:
         if stop.is_set():
             raise Stopped from None
         raise
+
+
+async def sleep(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but wake up to stop."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def either(work: asyncio.Event, stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but wake up to work, or to stop."""
+    waits = [asyncio.create_task(work.wait()), asyncio.create_task(stop.wait())]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 async def persist(

@@ -24,7 +24,7 @@ from pipeline.streams.connection import client_options, credentials
 from pipeline.streams.drain import Drain
 from pipeline.streams.identity import claim
 from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
-from pipeline.streams.patience import Stopped, persist, until
+from pipeline.streams.patience import GiveWay, Stopped, either, persist, sleep, until
 from pipeline.streams.registry import Registry
 from pipeline.streams.roll import Roll
 from pipeline.streams.setup import ensure
@@ -201,22 +201,24 @@ class Worker:
             for tally in self.tallies.values():
                 with suppress(Unknown):
                     await tally.observe()
-            await _sleep(self.stop, 1.0)
+            await sleep(self.stop, 1.0)
 
     async def _publish(self, tally: Tally) -> None:
         """What is owed downstream: at once when something was settled, and every tick."""
         while not self.stop.is_set():
-            await _either(tally.work, self.stop, TICK)
+            await either(tally.work, self.stop, TICK)
             tally.work.clear()
             while await tally.tick() and not self.stop.is_set():
                 pass
 
     async def _roll_on(self, roll: Roll) -> None:
         """Windows roll by the clock, also when nothing arrives."""
+        way = GiveWay()
         while not self.stop.is_set():
             started = time.monotonic()
-            await roll.tick(int(time.time() * 1000))
-            await _sleep(self.stop, max(0.01, TICK - (time.monotonic() - started)))
+            if not way.to(recovery=not self.ready):
+                await roll.tick(int(time.time() * 1000))
+            await sleep(self.stop, max(0.01, TICK - (time.monotonic() - started)))
 
     def _archive(self) -> Archive:
         return Archive(self.settings, self.metrics, on_away=self.keeper.away, registry=self.registry)
@@ -229,19 +231,6 @@ class Worker:
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, but wake up to stop."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
-
-
-async def _either(work: asyncio.Event, stop: asyncio.Event, seconds: float) -> None:
-    waits = [asyncio.create_task(work.wait()), asyncio.create_task(stop.wait())]
-    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
 
 
 async def work(settings: Settings, keeper: Keeper, parts: Collection[str], *, drain: bool = False) -> int:

@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from pipeline.errors import Away, FeedbackError
 from pipeline.journal.log import Unknown
-from pipeline.streams.patience import persist
+from pipeline.streams.patience import GiveWay, persist
 
 
 def failing(error, times=1):
@@ -29,3 +29,17 @@ async def test_what_is_away_may_come_back(error):
 async def test_what_is_refused_stays_refused():
     with pytest.raises(FeedbackError, match="run feedback setup"):
         await persist(failing(FeedbackError("run feedback setup")), "the broker", 1)
+
+
+def test_what_can_wait_gives_way_to_a_recovery_but_not_for_ever():
+    now = [0.0]
+    way = GiveWay(longest=10, clock=lambda: now[0])
+
+    def at(seconds, *, recovery=True):
+        now[0] = seconds
+        return way.to(recovery=recovery)
+
+    assert not at(5, recovery=False)
+    assert [at(7), at(16), at(17), at(30)] == [True, True, False, False]
+    assert not at(40, recovery=False)
+    assert at(50), "the next recovery goes first again"
