@@ -1,32 +1,42 @@
 """`Case`: what has been heard of one case, in a form that forgets the order of arrival.
 
-A case keeps its earliest opening and, for each action, the sorted set of the times it happened at. A set
-knows neither order nor repetition, so whatever is computed from a case is the same for every permutation and
-every duplication of its events. Two events of one action in the same millisecond are one.
+A case keeps its openings and, of every other action, the times it happened at, each once. A set knows neither order nor
+repetition, so whatever is computed from a case is the same for every permutation and every duplication of its events.
+Two events of one action in the same millisecond are one.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 # How many times of one action are kept: the earliest half and the latest half. A case_id that every event of
 # an app carries would otherwise be a case of millions of events. First and last stay right; counts stop here.
 MOST_TIMES = 256
+MOST_OPENINGS = 16
+NEVER = -(2**62)  # before every time there is
 
 OPENED = "case_opened"
-_HEARD = MappingProxyType(
+# What happens at one instant happens in this order: a case is resolved before it is reopened, and closed last.
+REPLIED, CONTACTED, WAITING, RESUMED, RESOLVED, REOPENED, CLOSED = range(7)
+_CODES = MappingProxyType(
     {
-        "case_replied": "replied",
-        "case_contacted": "contacted",
-        "case_resolved": "resolved",
-        "case_reopened": "reopened",
-        "case_closed": "closed",
+        "case_replied": REPLIED,
+        "case_contacted": CONTACTED,
+        "case_waiting": WAITING,
+        "case_resumed": RESUMED,
+        "case_resolved": RESOLVED,
+        "case_reopened": REOPENED,
+        "case_closed": CLOSED,
     }
 )
-Times = tuple[int, ...]
+_BITS, _CODE = 3, 7
+_DAY_MS = 86_400_000
+_REVISIONS_A_DAY = 1000
+_LAST_REVISION_BASE = 2_000_000_000  # a revision is an int of 32 bits
+
+Marks = tuple[int, ...]
 
 
 class CaseEvent(NamedTuple):
@@ -38,6 +48,7 @@ class CaseEvent(NamedTuple):
     channel: str
     segment: str | None = None
     priority: str | None = None
+    customer_id: str | None = None
 
 
 class Opening(NamedTuple):
@@ -48,94 +59,129 @@ class Opening(NamedTuple):
     channel: str
     segment: str | None
     priority: str | None
+    customer_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One case. Times are milliseconds since 1970, ascending, each once.
+class Case(NamedTuple):
+    """One case: the sets of what was heard, and how far time has gone on by itself.
 
     Attributes:
-        opening: the earliest one; None while none has been heard of.
-        replied: an agent answered.
-        contacted: the customer wrote again.
-        resolved: it was resolved.
-        reopened: it was reopened.
-        closed: it was closed, which is not resolved.
-        revision: how often its Resolution has changed; 0 for the first one.
+        openings: each once, the earliest first.
+        heard: marks of everything else, each once, ascending; `mark_of` makes one of a time and an action.
+        clock_ms: up to when time itself has been taken into account, milliseconds since 1970.
+        revision: rises by one with every change. It starts at 1000 x the day of the first event, so that a case
+            that was forgotten and speaks again goes on above its earlier revisions.
     """
 
-    opening: Opening | None = None
-    replied: Times = ()
-    contacted: Times = ()
-    resolved: Times = ()
-    reopened: Times = ()
-    closed: Times = ()
+    openings: tuple[Opening, ...] = ()
+    heard: Marks = ()
+    clock_ms: int = NEVER
     revision: int = 0
 
-    def since_opening(self, times: Times) -> Times:
-        """Those at or after the opening; none while it is unknown.
+    @property
+    def first_ms(self) -> int:
+        """The earliest event; NEVER of a case that heard none."""
+        firsts = [opening.at_ms for opening in self.openings[:1]] + [time_of(m) for m in self.heard[:1]]
+        return min(firsts, default=NEVER)
 
-        What lies before the opening (a clock that runs behind, a case number used twice) ends no clock and
-        counts nowhere: a duration is never negative.
-        """
-        if self.opening is None:
-            return ()
-        return times[bisect_left(times, self.opening.at_ms) :]
+    @property
+    def last_ms(self) -> int:
+        """The latest event; NEVER of a case that heard none."""
+        heard, openings = self.heard, self.openings
+        last = heard[-1] >> _BITS if heard else NEVER
+        return max(last, openings[-1].at_ms) if openings else last
+
+    @property
+    def now_ms(self) -> int:
+        """The time of the case: its latest event proves that time has passed, and so does its clock."""
+        return max(self.clock_ms, self.last_ms)
 
 
-def heard(case: Case, event: CaseEvent) -> Case:
-    """The case after one more event, without its revision; the same object if the event says nothing new."""
-    if event.action == OPENED:
-        return _opened(case, Opening(*event[1:]))
-    name = _HEARD.get(event.action)
-    if name is None:
+UNHEARD = Case()  # the one of which nothing is known
+
+
+def mark_of(at_ms: int, action: int) -> int:
+    """A time and an action as one number, which sorts by time and then in the order of the actions."""
+    return at_ms << _BITS | action
+
+
+def time_of(mark: int) -> int:
+    """The time of a mark, milliseconds since 1970."""
+    return mark >> _BITS
+
+
+def action_of(mark: int) -> int:
+    """The action of a mark, REPLIED to CLOSED."""
+    return mark & _CODE
+
+
+def step(case: Case | None, event: CaseEvent) -> Case:
+    """The case after one more event; None is a case never heard of.
+
+    An event that says nothing new (seen before, an action without meaning for a case) gives the same object, and
+    UNHEARD for None.
+    """
+    before = UNHEARD if case is None else case
+    action = _CODES.get(event[0])
+    if action is None:
+        return _opened(before, Opening(*event[1:])) if event[0] == OPENED else before
+    heard = _with(before.heard, event[1] << _BITS | action)
+    if heard is before.heard:
+        return before
+    return Case(before.openings, heard, before.clock_ms, _next_revision(before, event[1]))
+
+
+def passed(case: Case, at_ms: int) -> Case:
+    """The case once time has come to `at_ms`; the same object if it had come so far."""
+    if at_ms <= case.clock_ms:
         return case
-    before: Times = getattr(case, name)
-    after = _with(before, event.at_ms)
-    changed: dict[str, Any] = {name: after}
-    return case if after is before else replace(case, **changed)
+    return Case(case.openings, case.heard, at_ms, _next_revision(case, at_ms))
 
 
-def to_row(case: Case) -> list[Any]:
-    """A list that JSON can hold; `from_row` is the inverse."""
-    opening = list(case.opening) if case.opening else None
-    times = (case.replied, case.contacted, case.resolved, case.reopened, case.closed)
-    return [case.revision, opening, *map(list, times)]
-
-
-def from_row(row: list[Any]) -> Case:
-    """The case of a row; a row of another length raises ValueError."""
-    revision, opening, replied, contacted, resolved, reopened, closed = row
-    times = tuple(replied), tuple(contacted), tuple(resolved), tuple(reopened), tuple(closed)
-    return Case(Opening(*opening) if opening else None, *times, revision)
+def _next_revision(case: Case, at_ms: int) -> int:
+    if case.heard or case.openings:
+        return case.revision + 1
+    return min(max(at_ms // _DAY_MS * _REVISIONS_A_DAY, 0), _LAST_REVISION_BASE)
 
 
 def _opened(case: Case, opening: Opening) -> Case:
-    """The earliest opening wins; of two at one instant the one whose dimensions sort first."""
-    if case.opening is not None and _order(case.opening) <= _order(opening):
+    openings = case.openings
+    if opening in openings:
         return case
-    return replace(case, opening=opening)
+    more = tuple(sorted((*openings, opening), key=order_of))
+    if len(more) > MOST_OPENINGS:
+        more = more[: MOST_OPENINGS // 2] + more[MOST_OPENINGS // 2 + 1 :]
+    if more == openings:
+        return case
+    return Case(more, case.heard, case.clock_ms, _next_revision(case, opening.at_ms))
 
 
-def _order(opening: Opening) -> tuple[int, str, str, tuple[bool, str], tuple[bool, str]]:
-    segment, priority = opening.segment, opening.priority
-    return (
-        *(opening.at_ms, opening.touchpoint, opening.channel),
-        (segment is None, segment or ""),
-        (priority is None, priority or ""),
-    )
+def order_of(opening: Opening) -> tuple[object, ...]:
+    """The earliest comes first; of several at one instant the one whose dimensions sort first, unknown last."""
+    at_ms, touchpoint, channel, *rest = opening
+    return (at_ms, touchpoint, channel, *((text is None, text or "") for text in rest))
 
 
-def _with(times: Times, at_ms: int) -> Times:
-    """`times` and `at_ms`, sorted; the same object if nothing changes.
+def _with(heard: Marks, mark: int) -> Marks:
+    """`heard` and `mark`, ascending; the same object if nothing changes."""
+    if not heard or mark > heard[-1]:
+        more = (*heard, mark)
+    else:
+        place = bisect_left(heard, mark)
+        if heard[place] == mark:
+            return heard
+        more = (*heard[:place], mark, *heard[place:])
+    return more if len(more) <= MOST_TIMES else _trimmed(heard, more, mark & _CODE)
 
-    One too many leaves from the middle: then the earliest and the latest half of all times ever heard are
-    kept, which no order of arrival changes.
+
+def _trimmed(heard: Marks, more: Marks, action: int) -> Marks:
+    """One too many of an action leaves from the middle of its times.
+
+    Then the earliest and the latest half of all times ever heard are kept, which no order of arrival changes.
     """
-    place = bisect_left(times, at_ms)
-    if place < len(times) and times[place] == at_ms:
-        return times
-    if len(times) == MOST_TIMES and place == MOST_TIMES // 2:
-        return times
-    more = (*times[:place], at_ms, *times[place:])
-    return more if len(more) <= MOST_TIMES else more[: MOST_TIMES // 2] + more[MOST_TIMES // 2 + 1 :]
+    mine = [mark for mark in more if mark & _CODE == action]
+    if len(mine) <= MOST_TIMES:
+        return more
+    leaves = bisect_left(more, mine[MOST_TIMES // 2])
+    kept = more[:leaves] + more[leaves + 1 :]
+    return heard if kept == heard else kept

@@ -1,40 +1,40 @@
-"""The life of a case: events in, observations and Resolution revisions out. Total: every event has a result.
+"""The life of a case: events in, observations, Resolution revisions and follow-ups out. Total: every event has a result.
 
-What is built does not depend on the order or the repetition of the events; only `revision` does: it counts
-how often the Resolution changed on the way.
+What comes out does not depend on the order or the repetition of the events; only `revision` does: it counts the changes
+on the way.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from pipeline.cases.case import Case, CaseEvent, Opening, from_row, heard, to_row
-from pipeline.cases.clocks import Observation, observations
+from pipeline.cases.case import UNHEARD, Case, CaseEvent, Opening, passed, step
+from pipeline.cases.clocks import CLOCKS, RESOLUTION, SHARES, Observation, observations
+from pipeline.cases.due import forget_at, next_due
+from pipeline.cases.follow_up import follow_ups
 from pipeline.cases.resolution import resolution
+from pipeline.cases.row import from_row, to_row
+from pipeline.cases.rules import Rules, Target
+from pipeline.cases.schedule import Schedule, Version
 
 __all__ = [
+    "CLOCKS",
+    "RESOLUTION",
+    "SHARES",
+    "UNHEARD",
     "Case",
     "CaseEvent",
     "Observation",
     "Opening",
+    "Rules",
+    "Schedule",
+    "Target",
+    "Version",
+    "follow_ups",
+    "forget_at",
     "from_row",
+    "next_due",
     "observations",
+    "passed",
     "resolution",
     "step",
     "to_row",
 ]
-
-_UNHEARD = Case()
-
-
-def step(case: Case | None, event: CaseEvent) -> Case:
-    """The case after one more event; None is a case never heard of.
-
-    An event that says nothing new (seen before, an action without meaning for a case) gives the same object.
-    """
-    before = _UNHEARD if case is None else case
-    after = heard(before, event)
-    was = None if after is before else resolution("", before)
-    if was is None or was == resolution("", after):
-        return after
-    return replace(after, revision=before.revision + 1)

@@ -5,37 +5,47 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.cases.case import Case
-from pipeline.cases.clocks import FIRST_REPLY, FIRST_RESOLUTION, FULL_RESOLUTION, observations
+from pipeline.cases.clocks import business_ms
+from pipeline.cases.due import breach, one_contact
+from pipeline.cases.life import lives
+from pipeline.cases.rules import Rules
 
 
-def resolution(case_id: str, case: Case) -> dict[str, Any] | None:
-    """The fields of schemas/resolution.avsc; None until the case has an opening and a resolve at or after it.
+def resolution(case_id: str, case: Case, rules: Rules) -> dict[str, Any] | None:
+    """The fields of schemas/resolution.avsc, of the newest life that was resolved; None until there is one.
 
     Times are milliseconds since 1970, durations seconds. None is "unknown".
     """
-    resolved, opening = case.since_opening(case.resolved), case.opening
-    if not resolved or opening is None:
+    resolved = [life for life in lives(case, rules.forget_ms) if life.resolved is not None]
+    if not resolved:
         return None
-    seconds = {seen.clock: seen.milliseconds / 1000 for seen in observations(case)}
+    life, now = resolved[-1], case.now_ms
+    opening, first, last = life.opening, life.resolved, life.resolved_last
+    target = rules.target_of(opening.priority)
+    broken, enough = breach(life, now, rules), one_contact(life, now, rules)
     return {
         "case_id": case_id,
-        "occurred_at": resolved[-1],
+        "occurred_at": last,
         "touchpoint": opening.touchpoint,
         "channel": opening.channel,
         "segment": opening.segment,
         "priority": opening.priority,
         "opened_at": opening.at_ms,
-        "first_reply_seconds": seconds.get(FIRST_REPLY),
-        "first_resolution_seconds": seconds[FIRST_RESOLUTION],
-        "full_resolution_seconds": seconds[FULL_RESOLUTION],
-        "agent_seconds": None,
-        "business_seconds": None,
-        "replies": len(case.since_opening(case.replied)),
-        "contacts": len(case.since_opening(case.contacted)),
-        "reopens": len(case.since_opening(case.reopened)),
-        "sla_target_seconds": None,
-        "sla_breached": None,
-        "one_contact": None,
+        "first_reply_seconds": _since(opening.at_ms, life.replied),
+        "first_resolution_seconds": _since(opening.at_ms, first),
+        "full_resolution_seconds": _since(opening.at_ms, last),
+        "agent_seconds": _since(opening.at_ms + life.waited_ms, last),
+        "business_seconds": _since(0, business_ms(life, rules)),
+        "replies": life.replies,
+        "contacts": life.contacts,
+        "reopens": life.reopens,
+        "sla_target_seconds": None if target is None else target.seconds,
+        "sla_breached": None if broken is None else broken.yes,
+        "one_contact": None if enough is None else enough.yes,
         "revision": case.revision,
         "retracted": False,
     }
+
+
+def _since(start: int, end: int | None) -> float | None:
+    return None if end is None else (end - start) / 1000

@@ -1,0 +1,65 @@
+"""`follow_ups`: what somebody must do because of a case: its promise is broken, or it was reopened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.cases.case import REOPENED, Case, action_of, time_of
+from pipeline.cases.due import breach
+from pipeline.cases.life import Life, lives
+from pipeline.cases.rules import Rules
+
+SLA_BREACH = "sla_breach"
+CASE_REOPENED = "reopened"
+
+
+def follow_ups(case_id: str, before: Case | None, after: Case, rules: Rules) -> list[dict[str, Any]]:
+    """The fields of schemas/follow_up.avsc of every FollowUp that a change of a case calls for.
+
+    A new one, one whose content changed, and one taken back (`retracted`), because an event from before the due instant
+    came after it. Its revision is that of the case.
+    """
+    was = {} if before is None else _wanted(case_id, before, rules)
+    wanted = _wanted(case_id, after, rules)
+    told = [{**one, "revision": after.revision} for name, one in wanted.items() if one != was.get(name)]
+    gone = [was[name] for name in was if name not in wanted]
+    return told + [{**one, "revision": after.revision, "retracted": True} for one in gone]
+
+
+def _wanted(case_id: str, case: Case, rules: Rules) -> dict[str, dict[str, Any]]:
+    """Of the newest life: one for its breach, and one for each reopening."""
+    newest = lives(case, rules.forget_ms)[-1:]
+    found = [one for life in newest for one in _of_life(case_id, life, case.now_ms, rules)]
+    return {one["follow_up_id"]: one for one in found}
+
+
+def _of_life(case_id: str, life: Life, now_ms: int, rules: Rules) -> list[dict[str, Any]]:
+    found = []
+    broken = breach(life, now_ms, rules)
+    if broken is not None and broken.yes:
+        found.append(_follow_up(case_id, life, SLA_BREACH, f"{case_id}/{SLA_BREACH}", broken.at_ms))
+    for mark in life.heard if life.reopens else ():
+        if action_of(mark) == REOPENED:
+            at = time_of(mark)
+            found.append(_follow_up(case_id, life, CASE_REOPENED, f"{case_id}/{CASE_REOPENED}/{at}", at))
+    return found
+
+
+def _follow_up(case_id: str, life: Life, kind: str, follow_up_id: str, at_ms: int) -> dict[str, Any]:
+    opening = life.opening
+    return {
+        "follow_up_id": follow_up_id,
+        "occurred_at": at_ms,
+        "kind": kind,
+        "touchpoint": opening.touchpoint,
+        "channel": opening.channel,
+        "segment": opening.segment,
+        "customer_id": opening.customer_id,
+        "case_id": case_id,
+        "response_id": None,
+        "instrument": None,
+        "score": None,
+        "priority": opening.priority,
+        "due_at": at_ms if kind == SLA_BREACH else None,
+        "retracted": False,
+    }
