@@ -11,6 +11,8 @@ from bisect import bisect_left
 from types import MappingProxyType
 from typing import NamedTuple
 
+from pipeline.events.faults import MAX_NAME_BYTES
+
 # How many times of one action are kept: the earliest half and the latest half. A case_id that every event of
 # an app carries would otherwise be a case of millions of events. First and last stay right; counts stop here.
 MOST_TIMES = 256
@@ -59,7 +61,7 @@ class Opening(NamedTuple):
     channel: str
     segment: str | None
     priority: str | None
-    customer_id: str | None
+    customer_id: str | None = None
 
 
 class Case(NamedTuple):
@@ -145,7 +147,9 @@ def _next_revision(case: Case, at_ms: int) -> int:
 
 
 def _opened(case: Case, opening: Opening) -> Case:
-    openings = case.openings
+    openings, customer = case.openings, opening.customer_id
+    if customer is not None and len(customer) > MAX_NAME_BYTES:  # it would stand in every record of the case
+        opening = opening._replace(customer_id=None)
     if opening in openings:
         return case
     more = tuple(sorted((*openings, opening), key=order_of))

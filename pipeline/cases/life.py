@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from pipeline.cases.case import (
@@ -82,9 +83,7 @@ def lives(case: Case, forget_ms: int) -> tuple[Life, ...]:
         return ()
     if case.last_ms - case.first_ms <= forget_ms:
         return (life(case.openings[0], case.heard),)
-    return tuple(
-        life(openings[0], heard) for openings, heard in _apart(case, forget_ms) if openings
-    )
+    return tuple(life(openings[0], heard) for openings, heard in _apart(case, forget_ms) if openings)
 
 
 def life(opening: Opening, heard: Marks) -> Life:
@@ -123,7 +122,7 @@ def _apart(case: Case, forget_ms: int) -> Iterator[tuple[tuple[Opening, ...], Ma
     times = sorted({*map(time_of, case.heard), *(opening.at_ms for opening in case.openings)})
     holes = list(_holes(case))
     begin = NEVER
-    for before, at in [*zip(times, times[1:], strict=False), (times[-1], -NEVER)]:
+    for before, at in [*pairwise(times), (times[-1], -NEVER)]:
         if at - before > forget_ms and not any(low <= before and at <= high for low, high in holes):
             openings = tuple(one for one in case.openings if begin <= one.at_ms < at)
             yield openings, tuple(mark for mark in case.heard if begin <= time_of(mark) < at)

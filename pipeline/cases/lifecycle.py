@@ -1,4 +1,4 @@
-"""The life of a case: events in, observations, Resolution revisions and follow-ups out. Total: every event has a result.
+"""The life of a case: events in, observations, Resolutions and follow-ups out. Total: every event has a result.
 
 What comes out does not depend on the order or the repetition of the events; only `revision` does: it counts the changes
 on the way.

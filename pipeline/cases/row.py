@@ -52,7 +52,7 @@ def from_row(row: bytes | list[Any]) -> Case:
 
 
 def _packed(texts: tuple[str | None, ...]) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     for text in texts:
         encoded = b"" if text is None else text.encode()
         parts += (_SIZE.pack(-1 if text is None else len(encoded)), encoded)
@@ -74,4 +74,4 @@ def _unpacked(packed: bytes) -> tuple[Any, ...]:
 def _from_v1(row: list[Any]) -> Case:
     revision, opening, *times = row
     heard = sorted(mark_of(at, action) for action, ats in zip(_V1, times, strict=True) for at in ats)
-    return Case((Opening(*opening, None),) if opening else (), tuple(heard), NEVER, revision)
+    return Case((Opening(*opening),) if opening else (), tuple(heard), NEVER, revision)

@@ -5,12 +5,24 @@ It happens in the journal record of the batch, so cells and cases can never disa
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from pipeline.cases.lifecycle import Case, CaseEvent, from_row, observations, resolution, step, to_row
+from pipeline.cases.lifecycle import (
+    RESOLUTION,
+    UNHEARD,
+    Case,
+    CaseEvent,
+    Rules,
+    from_row,
+    observations,
+    resolution,
+    step,
+    to_row,
+)
 from pipeline.events import wire
 from pipeline.events.schemas import schema
 from pipeline.journal.effect import Message
@@ -20,6 +32,8 @@ from pipeline.measures.bins import bin_of
 from pipeline.measures.cells import MINUTE_MS, NO_SEGMENT, Series
 
 RESOLUTIONS = "resolutions"
+_RULES = Rules()
+_COUNTED = ("first_reply", "first_resolution", "full_resolution")
 
 
 class Casework:
@@ -29,57 +43,69 @@ class Casework:
         messages: Resolution records of this batch, at most one a case.
     """
 
-    def __init__(self, known: Mapping[str, list[Any]], leaves: Leaves, changes: Changes) -> None:
+    def __init__(self, known: Mapping[str, Any], leaves: Leaves, changes: Changes) -> None:
         self.messages: list[Message] = []
         self._known = known
         self._leaves = leaves
         self._changes = changes
-        self._before: dict[str, Case | None] = {}
+        self._before: dict[str, Case] = {}
         self._now: dict[str, Case] = {}
 
     @property
-    def rows(self) -> dict[str, list[Any]]:
+    def rows(self) -> dict[str, Any]:
         """Rows of the cases that changed."""
         return {
-            case_id: to_row(case) for case_id, case in self._now.items() if case is not self._before[case_id]
+            case_id: b64encode(to_row(case)).decode()
+            for case_id, case in self._now.items()
+            if case is not self._before[case_id]
         }
 
     def take(self, case_id: str, event: CaseEvent) -> None:
         """One event, in offset order."""
         if case_id not in self._before:
             row = self._known.get(case_id)
-            self._before[case_id] = None if row is None else from_row(row)
+            self._before[case_id] = _case(row)
         self._now[case_id] = step(self._now.get(case_id, self._before[case_id]), event)
 
     def finish(self) -> None:
         """Old observations out, new ones in, and a Resolution for each case whose record changed."""
         for case_id, case in self._now.items():
             before = self._before[case_id]
-            if before is not None and case is not before:
-                self._count(before, -1)
             if case is not before:
+                self._count(before, -1)
                 self._count(case, 1)
-            self._tell(case_id, before, case)
+                self._tell(case_id, case)
 
     def _count(self, case: Case, n: int) -> None:
-        for seen in observations(case):
-            opening = case.opening
-            if opening is None:  # an observation begins with the opening; for mypy
+        for seen in observations(case, _RULES):
+            if seen.metric != RESOLUTION or seen.instrument not in _COUNTED:
                 continue
+            opening = seen.opening
             leaf = Series(
-                "resolution", seen.clock, opening.touchpoint, opening.channel, opening.segment or NO_SEGMENT
+                seen.metric,
+                seen.instrument,
+                opening.touchpoint,
+                opening.channel,
+                opening.segment or NO_SEGMENT,
             )
             self._changes.add(
                 np.array([self._leaves.number(leaf)]),
                 np.array([seen.at_ms // MINUTE_MS]),
-                np.array([bin_of(seen.milliseconds)]),
+                np.array([bin_of(seen.value)]),
                 n,
-                np.array([n * seen.milliseconds]),
+                np.array([n * seen.value]),
             )
 
-    def _tell(self, case_id: str, before: Case | None, case: Case) -> None:
-        record = resolution(case_id, case)
-        if record is not None and (before is None or record != resolution(case_id, before)):
+    def _tell(self, case_id: str, case: Case) -> None:
+        record = resolution(case_id, case, _RULES)
+        if record is not None:
             self.messages.append(
                 Message(RESOLUTIONS, case_id.encode(), wire.encode(schema("Resolution"), record))
             )
+
+
+def _case(row: Any) -> Case:
+    """The case of a row in a journal; a list is one of version 1."""
+    if row is None:
+        return UNHEARD
+    return from_row(row if isinstance(row, list) else b64decode(row))

@@ -33,7 +33,10 @@ from pipeline.measures.instruments import Instrument, bounds
 DEAD_LETTERS = "dead-letters"
 THOUSANDTHS = 1000
 _CASE_ACTION = "case_"
-_CASE_COLUMNS = ("case_id", "occurred_at", "action", "touchpoint", "channel", "segment", "priority")
+_CASE_COLUMNS = (
+    *("case_id", "occurred_at", "action", "touchpoint", "channel"),
+    *("segment", "priority", "customer_id"),
+)
 # the first of these that is not empty is the key of the Kafka record
 _RESPONSE_KEY = ("response_id",)
 _TOUCHPOINT_KEY = ("case_id", "customer_id", "event_id")
@@ -203,9 +206,9 @@ def _case_events(batch: Batch, labels: Labels, came: Mask) -> Iterable[tuple[str
     """Counted events that say something about a case, in offset order."""
     of_case = np.array([(label[0] or "").startswith(_CASE_ACTION) for label in labels.texts], bool)
     some = batch.rows(came & of_case[labels.code])
-    for case_id, at, action, touchpoint, channel, segment, priority in some.frame.iter_rows():
+    for case_id, at, action, *place in some.frame.iter_rows():
         if case_id:
-            yield case_id, CaseEvent(action, at, touchpoint, channel, segment, priority)
+            yield case_id, CaseEvent(action, at, *place)
 
 
 def _outcomes(records: Records, batch: Batch, settled: Settled) -> OutcomeCounts:

@@ -170,8 +170,8 @@ def _views(client: Client, truth: Truth) -> list[Compared]:
     found.append(compared("values of view nps", groups, scores))
     current = _rows(client, "SELECT response_id, revision, score FROM current_responses")
     found.append(rows_compared("view current_responses", _current(truth.responses), current))
-    newest = _rows(client, "SELECT case_id, revision, reopens FROM current_resolutions")
-    cases = ((k, one["revision"], one["reopens"]) for k, one in truth.cases.resolutions.items())
+    newest = _rows(client, "SELECT case_id, reopens FROM current_resolutions")
+    cases = ((k, one["reopens"]) for k, one in truth.cases.resolutions.items())
     return [*found, rows_compared("view current_resolutions", cases, newest)]
 
 

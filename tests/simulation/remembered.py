@@ -77,7 +77,7 @@ def _renumbered(known: Known, state: State) -> Effect:
         effect,
         sequence=state.sequence + 1,
         published=state.published,
-        cases={case_id: list(row) for case_id, row in effect.cases.items()},
+        cases=dict(effect.cases),
         deltas={
             q: (number - known.numbers.get(q, 0) + state.numbers[q], cells)
             for q, (number, cells) in effect.deltas.items()

@@ -41,19 +41,15 @@ def recount_cases(touchpoints: Recount) -> Cases:
             events.setdefault(record["case_id"], []).append(record)
     result = Cases()
     for case_id, heard in events.items():
-        revision, said = -1, None
-        for k in range(1, len(heard) + 1):
-            now = resolution(case_id, heard[:k])
-            if now != said:
-                revision, said = revision + 1, now
+        said = resolution(case_id, heard)
         if said is not None:
-            result.resolutions[case_id] = {**said, "revision": revision}
+            result.resolutions[case_id] = said
         _observe(result, heard)
     return result
 
 
 def resolution(case_id: str, heard: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The Resolution of a case of which these events were heard, without its revision; None before there is one."""
+    """The Resolution of a case of which these events were heard; None before there is one."""
     opening, times = _story(heard)
     if opening is None or not times["resolves"]:
         return None
@@ -73,7 +69,10 @@ def resolution(case_id: str, heard: Iterable[dict[str, Any]]) -> dict[str, Any] 
 
 
 def _story(heard: Iterable[dict[str, Any]]) -> tuple[dict[str, Any] | None, dict[str, list[int]]]:
-    """The earliest opening, and when what happened at or after it, each instant once."""
+    """The earliest opening, and when what happened at or after it, each instant once.
+
+    Of contacts only those after that instant: the opening is itself the first one.
+    """
     opening: dict[str, Any] | None = None
     times: dict[str, set[int]] = {name: set() for name in ENDS.values()}
     for event in heard:
@@ -82,6 +81,7 @@ def _story(heard: Iterable[dict[str, Any]]) -> tuple[dict[str, Any] | None, dict
         elif event["action"] in ENDS:
             times[ENDS[event["action"]]].add(ms(event["occurred_at"]))
     first = ms(opening["occurred_at"]) if opening else 0
+    times["contacts"].discard(first)
     return opening, {name: sorted(at for at in ats if at >= first) for name, ats in times.items()}
 
 
