@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ _BUSY_SHARE = 0.5  # of the machine's memory; the rest is for the windows, the s
 def run(config: ConfigOption = None) -> None:
     """Check the configuration: every fault at once, or what is in force and the memory it will take.
 
-    Ids are remembered for the horizon, so rate times horizon is what a worker must hold.
+    Ids are remembered for the horizon, so rate times horizon is what a worker must hold. Where a broker answers, the
+    configuration is compared with what was set up there: partitions, and the scales of instruments.
     """
     settings = load_settings(config)
     for line in changed(settings.model_dump(mode="json"), Settings().model_dump(mode="json")):
@@ -29,7 +31,21 @@ def run(config: ConfigOption = None) -> None:
     warning = memory_warning(settings)
     if warning:
         console.print(f"[yellow]warning:[/] {warning}")
+    _compare_with_what_is_set_up(settings)
     console.print("[green]the configuration is valid[/]")
+
+
+def _compare_with_what_is_set_up(settings: Settings) -> None:
+    from pipeline.errors import Away
+    from pipeline.streams.setup import ensure
+
+    try:
+        lack = asyncio.run(ensure(settings, check=True)).lack
+    except Away as away:
+        console.print(f"not compared with what is set up: {away}", markup=False)
+        return
+    if lack:
+        console.print(lack, markup=False)
 
 
 def changed(values: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> Iterator[str]:

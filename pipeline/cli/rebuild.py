@@ -60,10 +60,12 @@ def _rebuilt(config: Path | None, wanted: Span) -> Result:
     from pipeline.embedded.store import open_store
     from pipeline.rebuild.run import rebuild
     from pipeline.stores.client import connect
+    from pipeline.stores.definitions import refuse_other_scales
 
     settings = load_settings(config)
     metrics = {name: one.metric for name, one in settings.catalogue().items()}
     with open_store(settings), connect(settings, write=True, timeout=600.0) as client:
+        refuse_other_scales(client, settings.catalogue().values())
         return rebuild(
             client,
             settings.kafka.prefix,

@@ -57,6 +57,7 @@ def _lines(config: object, at: datetime | None, window: str, by: Sequence[str]) 
 
     from pipeline.embedded.store import open_store
     from pipeline.stores.client import connect
+    from pipeline.stores.definitions import refuse_other_scales
     from pipeline.stores.report import report
 
     settings = load_settings(config)  # type: ignore[arg-type]  # a Path or None, by typer
@@ -64,6 +65,7 @@ def _lines(config: object, at: datetime | None, window: str, by: Sequence[str]) 
     with open_store(settings):
         client = connect(settings, write=False)
         try:
+            refuse_other_scales(client, settings.catalogue().values())
             return report(client, settings.catalogue(), windows, by, at)
         except ClickHouseError as fault:
             fail(f"the store cannot tell: {fault}; was `feedback setup` run?")

@@ -27,6 +27,7 @@ def run(
     from pipeline.embedded.store import open_store
     from pipeline.reset.run import intend, reset
     from pipeline.stores.client import connect
+    from pipeline.stores.definitions import refuse_other_scales
     from pipeline.stores.migrate import migrate
 
     settings = load_settings(config)
@@ -34,6 +35,7 @@ def run(
         with connect(settings, write=True, database="default") as client:
             migrate(client, settings.store.database)
         with connect(settings, write=True, timeout=3600.0) as client:
+            refuse_other_scales(client, settings.catalogue().values())
             with progress("looking") as bar:
                 intent = asyncio.run(intend(settings, client, bar.say))
             _tell(settings, intent)

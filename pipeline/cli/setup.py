@@ -28,8 +28,7 @@ def run(
     """
     settings = load_settings(config)
     with _store(settings, start=not check):
-        if not check:
-            _refuse_half_a_reset(settings)
+        _refuse_what_is_stored_otherwise(settings, check=check)
         complete = _topics(settings, check=check)
         complete = _tables(settings, check=check) and complete
     if complete:
@@ -52,18 +51,20 @@ def _store(settings: Settings, *, start: bool) -> Iterator[None]:
             started.stop()
 
 
-def _refuse_half_a_reset(settings: Settings) -> None:
-    """New topics over tables that still tell of the old ones would be wrong numbers."""
+def _refuse_what_is_stored_otherwise(settings: Settings, *, check: bool) -> None:
+    """New topics over tables that still tell of the old ones, or scales over answers on others, were wrong numbers."""
     from pipeline.errors import FeedbackError
     from pipeline.reset.tables import half_done
     from pipeline.stores.client import connect
+    from pipeline.stores.definitions import refuse_other_scales
 
     try:
         client = connect(settings, write=False)
     except FeedbackError:
-        return  # no database yet: nothing was ever reset
+        return  # no database yet: nothing was ever stored
     with client:
-        if half_done(client):
+        refuse_other_scales(client, settings.catalogue().values())
+        if not check and half_done(client):
             fail("a `feedback reset` was broken off: run it again before anything else")
 
 
@@ -76,6 +77,8 @@ def _topics(settings: Settings, *, check: bool) -> bool:
         typer.echo(f"topic {name}: {'is missing' if check else 'made'}")
     for change in report.changed:
         typer.echo(f"topic {change}")
+    for line in report.instruments:
+        typer.echo(f"instrument {line}{' is not recorded' if check else ''}")
     return report.complete
 
 

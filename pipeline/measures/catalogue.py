@@ -82,7 +82,7 @@ def _faults(one: Instrument) -> Iterator[str]:
     yield from (*shape, *thresholds)
     if not shape and not thresholds and one != SHIPPED.get(one.name, one):
         yield (
-            f"is shipped as {_described(SHIPPED[one.name])} and cannot become {_described(one)}: "
+            f"is shipped as {SHIPPED[one.name].described} and cannot become {one.described}: "
             "a name stands for one scale for good, so choose another name"
         )
 
@@ -129,13 +129,6 @@ def _missing(one: Instrument, missing: list[str]) -> str:
     usual = TOP_BOXES if one.metric == "csat" else EASY_BOXES if one.metric == "ces" else ()
     scales = ", ".join(f"{low}-{high}" for low, high in usual)
     return f"set {' and '.join(missing)}" + (f": only the scales {scales} have a usual one" if scales else "")
-
-
-def _described(one: Instrument) -> str:
-    given = [
-        f"{key} {value}" for key in (*_NET, *_SATISFIED, *_EASY) if (value := getattr(one, key)) is not None
-    ]
-    return f"{one.metric} {one.low}..{one.high} ({', '.join([f'{one.direction} is good', *given])})"
 
 
 def _int(value: int | None) -> int:

@@ -56,6 +56,18 @@ class Instrument:
     easy_from: int | None = None
 
     @property
+    def scale(self) -> tuple[int, int, Direction]:
+        """What an answer means. Names may be mapped anew, but never get another scale."""
+        return self.low, self.high, self.direction
+
+    @property
+    def described(self) -> str:
+        """For people: "csat 1..5 (high is good, satisfied_from 4)"."""
+        thresholds = ("promoters_from", "detractors_to", "satisfied_from", "easy_from")
+        given = [f"{key} {value}" for key in thresholds if (value := getattr(self, key)) is not None]
+        return f"{self.metric} {self.low}..{self.high} ({', '.join([f'{self.direction} is good', *given])})"
+
+    @property
     def answers(self) -> range:
         """Every answer of the scale, ascending: its bins."""
         return range(self.low, self.high + 1)

@@ -13,6 +13,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from pipeline.errors import FeedbackError
 from pipeline.measures.instruments import Instrument
+from pipeline.stores.definitions import COLUMNS, refuse_other_scales
 
 RAW_TABLES = ("touchpoints", "responses", "resolutions")
 _NAME = re.compile(r"\d{4}_\w+\.sql")
@@ -24,8 +25,6 @@ CREATE TABLE IF NOT EXISTS schema_migrations
 (name String, checksum String, applied DateTime64(3, 'UTC') DEFAULT now64(3))
 ENGINE = ReplacingMergeTree(applied) ORDER BY name
 """
-_COLUMNS = ("name", "metric", "low", "high", "direction")
-_THRESHOLDS = ("promoters_from", "detractors_to", "satisfied_from", "easy_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,14 @@ def configure(
         database: its name.
         instruments: all in use; one that is no longer in use stays, since its cells do.
         raw_retention: seconds that raw records are kept, by kafka_time.
+
+    Raises:
+        FeedbackError: an instrument has another scale than the answers that are stored under its name.
     """
     _use(client, database)
-    rows = [[getattr(one, name) for name in (*_COLUMNS, *_THRESHOLDS)] for one in instruments.values()]
-    client.insert("instruments", rows, [*_COLUMNS, *_THRESHOLDS])
+    refuse_other_scales(client, instruments.values())
+    rows = [[getattr(one, name) for name in COLUMNS] for one in instruments.values()]
+    client.insert("instruments", rows, COLUMNS)
     for table in _other_retention(client, database, raw_retention):
         ttl = f"toDateTime(kafka_time) + toIntervalSecond({int(raw_retention)})"
         client.command(f"ALTER TABLE {table} MODIFY TTL {ttl}", settings={"materialize_ttl_after_modify": 0})

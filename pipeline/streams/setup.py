@@ -15,6 +15,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.tables import Kafka
 from pipeline.errors import Away, FeedbackError
 from pipeline.streams.connection import client_options
+from pipeline.streams.definitions import define, undefined
 from pipeline.streams.topics import Topics, TopicSpec
 
 _SET_ON_TOPIC = 1  # Kafka's code for a setting of the topic itself, not a default of the broker
@@ -30,19 +31,32 @@ class Report:
     Attributes:
         missing: topics that were created, or would be.
         changed: "topic: setting old -> new" that were set, or would be.
+        instruments: "name: definition" of those that were recorded, or would be.
     """
 
     missing: tuple[str, ...]
     changed: tuple[str, ...]
+    instruments: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Nothing was to do."""
-        return not self.missing and not self.changed
+        return not self.missing and not self.changed and not self.instruments
+
+    @property
+    def lack(self) -> str:
+        """Why nobody can count yet, in a sentence; "" if one can."""
+        if self.missing:
+            return (
+                f"{len(self.missing)} topics are missing ({self.missing[0]} ...): run `feedback setup` first"
+            )
+        if self.instruments:
+            return f"an instrument is not what was set up ({self.instruments[0]}): run `feedback setup` first"
+        return ""
 
 
 async def ensure(settings: Settings, *, check: bool = False) -> Report:
-    """Create the missing topics and correct the settings of the others.
+    """Create the missing topics, correct the settings of the others, and record the instruments.
 
     Args:
         settings: the whole configuration.
@@ -50,10 +64,10 @@ async def ensure(settings: Settings, *, check: bool = False) -> Report:
 
     Raises:
         Away: no broker answers.
-        FeedbackError: it refuses, or a topic has another partition count.
+        FeedbackError: it refuses, a topic has another partition count, or an instrument another scale than before.
     """
-    kafka = settings.kafka
-    specs = [_with_copies(spec, kafka) for spec in Topics(kafka.prefix).all_topics()]
+    kafka, topics = settings.kafka, Topics(settings.kafka.prefix)
+    specs = [_with_copies(spec, kafka) for spec in topics.all_topics()]
     async with admin_client(settings) as admin:
         present = await partition_counts(admin)
         _refuse_other_counts({s.name: present[s.name] for s in specs if s.name in present}, kafka.partitions)
@@ -65,7 +79,11 @@ async def ensure(settings: Settings, *, check: bool = False) -> Report:
     changed = (
         f"{name}: {key} {old} -> {new}" for name, keys in wrong.items() for key, (old, new) in keys.items()
     )
-    return Report(tuple(spec.name for spec in missing), tuple(changed))
+    names = tuple(spec.name for spec in missing)
+    if check and topics.instruments in names:
+        return Report(names, tuple(changed))
+    instruments = await (undefined if check else define)(settings)
+    return Report(names, tuple(changed), instruments.told)
 
 
 @asynccontextmanager

@@ -45,6 +45,7 @@ class Topics:
     ids_touchpoints: str = field(init=False, metadata={"kind": "internal"})
     deltas: str = field(init=False, metadata={"kind": "internal"})
     roll: str = field(init=False, metadata={"kind": "internal"})
+    instruments: str = field(init=False, metadata={"kind": "internal"})
 
     def __post_init__(self) -> None:
         for one in fields(self)[1:]:

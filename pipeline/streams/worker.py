@@ -115,10 +115,9 @@ class Worker:
 
     async def _check_topics(self) -> None:
         """Faust idles and logs an error ten times a second when a topic is missing."""
-        missing = (await persist(partial(ensure, check=True), "the broker", self.settings)).missing
-        if missing:
-            msg = f"{len(missing)} topics are missing ({missing[0]} ...): run `feedback setup` first"
-            raise FeedbackError(msg)
+        lack = (await persist(partial(ensure, check=True), "the broker", self.settings)).lack
+        if lack:
+            raise FeedbackError(lack)
 
     async def _work(self, stack: AsyncExitStack, *, drain: bool) -> int:
         tasks: list[asyncio.Task[Any]] = []

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+
+from pipeline.errors import FeedbackError
+from pipeline.stores.client import connect
+from pipeline.stores.definitions import known
+from pipeline.streams.definitions import define
+from pipeline.streams.setup import ensure
+from tests.support.stores import set_up
 
 
 @pytest.fixture
@@ -54,3 +64,61 @@ def test_a_wrong_configuration_is_every_fault_and_no_traceback(feedback):
     assert "FEEDBACK_KAFKA__PARTITIONS = '0': should be greater than or equal to 1" in said
     assert "FEEDBACK_HORIZON = '7': should be a duration" in said
     assert "Traceback" not in said
+
+
+def stars(high: int, satisfied_from: int) -> dict[str, Any]:
+    """The table of an instrument of one's own."""
+    stars = {"metric": "csat", "min": 1, "max": high, "direction": "high", "satisfied_from": satisfied_from}
+    return {"instruments": {"stars": stars}}
+
+
+LOOSE = "csat 1..5 (high is good, satisfied_from 4)"
+STRICT = "csat 1..5 (high is good, satisfied_from 5)"
+
+
+def refusal(known: str) -> str:
+    return (
+        f"instruments.stars: is in use as {known} and cannot become csat 1..7 (high is good, satisfied_from 6): "
+        "a name stands for one scale for good, so choose another name"
+    )
+
+
+def test_a_name_keeps_its_scale_for_good(settings, variables, embedded_kafka):
+    def setup(check=False, **more):
+        return asyncio.run(ensure(settings(kafka={"bootstrap": embedded_kafka}, **more), check=check))
+
+    assert setup(**stars(5, 4)).instruments == (f"stars: {LOOSE}",)
+    assert setup(**stars(5, 4)).complete
+    for check in (False, True):
+        with pytest.raises(FeedbackError, match=re.escape(refusal(LOOSE))):
+            setup(check=check, **stars(7, 6))
+    lack = setup(check=True, **stars(5, 5)).lack
+    assert (
+        lack
+        == f"an instrument is not what was set up (stars: {LOOSE} -> {STRICT}): run `feedback setup` first"
+    )
+    assert setup(**stars(5, 5)).instruments == (f"stars: {LOOSE} -> {STRICT}",)
+    assert setup().complete  # no longer configured: its name stays taken
+
+    command = [sys.executable, "-m", "pipeline", "worker"]  # without a store
+    env = variables(kafka={"bootstrap": embedded_kafka}, **stars(7, 6))
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, f"error: {refusal(STRICT)}\n" in done.stderr) == (1, True), done.stderr
+
+
+async def test_of_two_setups_at_once_the_log_takes_one(settings, embedded_kafka):
+    both = [settings(kafka={"bootstrap": embedded_kafka}, **stars(*one)) for one in ((5, 4), (7, 6))]
+    await ensure(settings(kafka={"bootstrap": embedded_kafka}))
+    told = await asyncio.gather(*(define(one) for one in both), return_exceptions=True)
+    refused = [one for one in told if isinstance(one, FeedbackError)]
+    assert len(refused) == 1
+    assert "a name stands for one scale for good" in str(refused[0])
+
+
+def test_the_store_keeps_the_scale_too(settings, store):
+    set_up(settings(**stars(5, 4)))
+    with pytest.raises(FeedbackError, match=re.escape(refusal(LOOSE))):
+        set_up(settings(**stars(7, 6)))
+    set_up(settings(**stars(5, 5)))
+    with connect(settings(), write=False) as client:
+        assert known(client)["stars"].described == STRICT
