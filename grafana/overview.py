@@ -38,12 +38,8 @@ EACH_TOUCHPOINT = 'metric="csat", window="$window", touchpoint!="", channel="", 
 
 RESPONSES_SQL = """\
 SELECT $__timeInterval(bucket) AS time, touchpoint, sum(n) AS responses
-FROM (
-    SELECT bucket, touchpoint, n FROM nps WHERE $__timeFilter(bucket)
-    UNION ALL SELECT bucket, touchpoint, n FROM csat WHERE $__timeFilter(bucket)
-    UNION ALL SELECT bucket, touchpoint, n FROM ces WHERE $__timeFilter(bucket)
-)
-WHERE $__conditionalAll(touchpoint = ${touchpoint:singlequote}, $touchpoint)
+FROM answers
+WHERE $__timeFilter(bucket) AND $__conditionalAll(touchpoint = ${touchpoint:singlequote}, $touchpoint)
 GROUP BY time, touchpoint
 ORDER BY time, touchpoint"""
 

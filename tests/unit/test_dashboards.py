@@ -160,7 +160,7 @@ def every(**chosen: str) -> dict[str, dashboard_queries.Query]:
 def test_all_selects_the_overall_series_and_every_row() -> None:
     all_ = every(touchpoint=ALL, window="1h")
     assert 'window="1h", touchpoint=~"^$"' in all_["NPS, A"].text
-    assert "WHERE 1=1\n" in all_["Responses by touchpoint, A"].text
+    assert " AND 1=1\n" in all_["Responses by touchpoint, A"].text
     assert all_["variable window"].text == "count by (window) (feedback_score_responses)"
 
 
