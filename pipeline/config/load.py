@@ -112,13 +112,16 @@ def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
     yield from _wrong_security(settings)
     if settings.instruments:
         yield from (((fault.partition(":")[0],), fault) for fault in settings.judge_instruments()[1])
-    for name, sla in settings.sla.items():
-        if sla.schedule is not None and sla.schedule not in settings.schedules:
-            known = ", ".join(sorted(settings.schedules)) or "none"
-            yield (
-                ("schedules",),
-                f'sla.{name}.schedule = "{sla.schedule}": no such schedule; there are: {known}',
-            )
+    yield from _wrong_schedules(settings)
+
+
+def _wrong_schedules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    known = ", ".join(sorted(settings.schedules)) or "none"
+    for table, named in (("sla", settings.sla), ("touchpoints", settings.touchpoints)):
+        for name, one in named.items():
+            if one.schedule is not None and one.schedule not in settings.schedules:
+                text = f'{table}.{name}.schedule = "{one.schedule}": no such schedule; there are: {known}'
+                yield ("schedules",), text
 
 
 def _wrong_windows(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

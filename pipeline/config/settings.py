@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.config.cases import Cases, Schedule, Sla, rules_of
 from pipeline.config.tables import (
     Drops,
     Gateway,
@@ -16,8 +17,6 @@ from pipeline.config.tables import (
     Kafka,
     Metrics,
     Page,
-    Schedule,
-    Sla,
     Store,
     Touchpoint,
     Worker,
@@ -26,6 +25,7 @@ from pipeline.config.values import Comma, Duration, WindowValue
 from pipeline.measures.windows import DEFAULT, Window
 
 if TYPE_CHECKING:
+    from pipeline.cases.rules import Rules
     from pipeline.measures.instruments import Instrument
 
 
@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     touchpoints: Mapping[str, Touchpoint] = {}
     schedules: Mapping[str, Schedule] = {}
     sla: Mapping[str, Sla] = {}
+    cases: Cases = Cases()
     drops: Drops = Drops()
 
     @classmethod
@@ -97,6 +98,10 @@ class Settings(BaseSettings):
         from pipeline.measures.catalogue import catalogue  # with numpy, which few commands need
 
         return catalogue(table.instrument(name) for name, table in self.instruments.items())
+
+    def rules(self) -> Rules:
+        """How cases are measured. Each call gives another object; hand one on."""
+        return rules_of(self)
 
     def horizon_of(self, source: Literal["responses", "touchpoints"]) -> float:
         """Seconds that an id of this input is remembered."""

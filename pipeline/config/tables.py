@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -16,7 +13,6 @@ from pipeline.config.values import Address, Bootstrap, Comma, Duration, Listen
 if TYPE_CHECKING:
     from pipeline.measures.instruments import Instrument
 
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -30,15 +26,6 @@ def _dsn(value: str) -> str:
     if value and not embedded and not (parts.scheme in ("http", "https") and parts.hostname):
         msg = 'should be "chdb:///absolute/folder" or "http(s)://user:password@host:port/database"'
         raise ValueError(msg)
-    return value
-
-
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ValueError, OSError, KeyError) as error:  # unknown is a KeyError, a folder of zones an OSError
-        msg = 'should be a time zone of the IANA database, such as "Europe/Vienna" or "UTC"'
-        raise ValueError(msg) from error
     return value
 
 
@@ -175,24 +162,8 @@ class Touchpoint(Table):
     csat_target: Share | None = None
     """Share of satisfied answers that the team wants to keep; alerts compare with it."""
     owner: str = ""
-
-
-class Schedule(Table):
-    """Business hours."""
-
-    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
-    hours: Mapping[Day, Annotated[tuple[str, ...], Comma]] = {}
-    """By day, spans like "09:00-17:30"."""
-    holidays: Annotated[tuple[date, ...], Comma] = ()
-
-
-class Sla(Table):
-    """What customers were promised for cases of one priority."""
-
-    target: Duration
-    """Until the case is resolved."""
     schedule: str | None = None
-    """Name of the schedule whose hours count; every hour if not given."""
+    """Name of its business hours; else the schedule named "default", else the only one there is."""
 
 
 class Drops(Table):

@@ -34,7 +34,7 @@ FLOORS = {
     "rebuild": {"measures", "stores", "verify", "errors"},
     "reset": {"journal", "streams", "verify", "config", "errors"},
     "client": {"events", "errors"},
-    "config": {"measures", "errors"},
+    "config": {"measures", "cases", "errors"},
     "errors": set(),
     "logs": set(),
 }
