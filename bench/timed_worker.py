@@ -76,6 +76,6 @@ def told(tick: Callable[..., Awaitable[int]], out: TextIO) -> Callable[..., Awai
 if __name__ == "__main__":
     file = Path(sys.argv.pop(1)).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115 - as long as the process
     # what is published runs in tasks of its own, so it is timed by itself
-    Roll._publish = timed(Roll._publish)  # type: ignore[method-assign]
-    Roll.tick = told(Roll.tick, file)  # type: ignore[method-assign]
+    Roll._publish = timed(Roll._publish)  # type: ignore[method-assign]  # the worker as it is, watched
+    Roll.tick = told(Roll.tick, file)  # type: ignore[method-assign]  # the worker as it is, watched
     run()
