@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from pipeline.stores.metrics import PIPELINE, SCORES, Kind, Metric
+from pipeline.stores.metric import Kind, Metric
+from pipeline.stores.metrics import PIPELINE, SCORES
 
 _HEAD: Final = """\
 # Metrics

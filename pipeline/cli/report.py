@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +14,13 @@ from rich.markup import escape
 from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings
 
 if TYPE_CHECKING:
+    from pipeline.config import Settings
     from pipeline.measures.scores import Score
     from pipeline.measures.windows import Window
     from pipeline.stores.report import Line
 
 _DIMENSIONS = ("touchpoint", "channel", "segment")
+_DOUBTED = 10  # names below a report
 
 
 def run(
@@ -41,7 +43,8 @@ def run(
     """
     moment = _moment(at)
     dimensions = _dimensions(by)
-    lines = _lines(config, moment, window, dimensions)
+    settings = load_settings(config)
+    lines = _lines(settings, moment, window, dimensions)
     if as_json:
         json.dump([line.as_json() for line in lines], sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -50,9 +53,10 @@ def run(
     else:
         console.print("No answers in these windows.")
     _warn(lines)
+    _doubt({line.touchpoint for line in lines}, settings.touchpoints)
 
 
-def _lines(config: object, at: datetime | None, window: str, by: Sequence[str]) -> list[Line]:
+def _lines(settings: Settings, at: datetime | None, window: str, by: Sequence[str]) -> list[Line]:
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
     from pipeline.embedded.store import open_store
@@ -60,7 +64,6 @@ def _lines(config: object, at: datetime | None, window: str, by: Sequence[str]) 
     from pipeline.stores.definitions import refuse_other_scales
     from pipeline.stores.report import report
 
-    settings = load_settings(config)  # type: ignore[arg-type]  # a Path or None, by typer
     windows = _windows(window) or settings.windows
     with open_store(settings):
         client = connect(settings, write=False)
@@ -131,6 +134,20 @@ def _warn(lines: Iterable[Line]) -> None:
             f"{one.effort} it was {'hard' if ease < 50 else 'easy'} (ease {ease:.0f} of 100, n {one.ease.n}), "
             f"and by {one.csat} {satisfied:.0%} are satisfied (n {one.satisfied.n}). Is the question asked the "
             "other way round? docs/runbooks/effort-against-csat.md says how to tell."
+        )
+
+
+def _doubt(names: Iterable[str], known: Collection[str]) -> None:
+    """Names that the configuration does not have, with those that were probably meant."""
+    from pipeline.measures.touchpoints import doubted, unknown
+
+    found = unknown(names, known)
+    if found:
+        more = f" and {len(found) - _DOUBTED} more" if len(found) > _DOUBTED else ""
+        told = ", ".join(doubted(name, known) for name in found[:_DOUBTED])
+        console.print(
+            f"[yellow]not in the configuration:[/] {escape(told)}{more}. They count all the same; name them as "
+            "touchpoints there, or mend the app that sends them."
         )
 
 

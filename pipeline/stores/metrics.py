@@ -2,39 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-
-class Kind(StrEnum):
-    """The type that Prometheus is told."""
-
-    GAUGE = "gauge"
-    COUNTER = "counter"
-    HISTOGRAM = "histogram"
-    UNTYPED = "untyped"
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric family.
-
-    Attributes:
-        name: as it is scraped (a histogram's samples have the usual suffixes).
-        kind: its type.
-        help: one sentence.
-        labels: their names, in order.
-        unit: base unit: "seconds", "records", "responses", ...; "" for shares, scores and states.
-        buckets: upper bounds of a histogram, without +Inf.
-    """
-
-    name: str
-    kind: Kind
-    help: str
-    labels: tuple[str, ...] = ()
-    unit: str = ""
-    buckets: tuple[float, ...] = ()
-
+from pipeline.stores.metric import Kind, Metric
 
 _PLACE = ("window", "touchpoint", "channel", "segment")
 _SERIES = ("metric", "instrument", *_PLACE)
@@ -100,6 +68,12 @@ EFFORT_AGAINST_CSAT = Metric(
     Kind.GAUGE,
     "1 where effort scores run against CSAT: mostly a scale the wrong way round. Pairs that this worker owns both of.",
     ("instrument", "csat", "window", "touchpoint"),
+)
+UNKNOWN_TOUCHPOINTS = Metric(
+    "feedback_unknown_touchpoints",
+    Kind.GAUGE,
+    "Touchpoints in the windows that the configuration does not name: often typing errors. Only where it names any.",
+    unit="touchpoints",
 )
 FOLDED_SERIES = Metric(
     "feedback_folded_series",
@@ -267,6 +241,7 @@ SCORES = (
     SCORE_RESPONSES,
     SCORE_TARGET,
     EFFORT_AGAINST_CSAT,
+    UNKNOWN_TOUCHPOINTS,
     FOLDED_SERIES,
 )
 PIPELINE = (

@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created
 from prometheus_client.core import HistogramMetricFamily
 
 from pipeline.measures.instruments import Instrument
-from pipeline.measures.sums import WindowSums
+from pipeline.measures.sums import TOUCHPOINT, WindowSums
+from pipeline.measures.touchpoints import unknown
 from pipeline.stores import metrics
 from pipeline.stores.cap import Cap
-from pipeline.stores.metrics import Metric
+from pipeline.stores.metric import Metric
 from pipeline.stores.window_samples import WindowSamples, heading
 
 if TYPE_CHECKING:
@@ -29,10 +30,15 @@ class Metrics:
         instruments: the ones in use, by name.
         targets: CSAT that touchpoints should reach, where it is not the default.
         max_series: how many series of windows are shown; the others are shown as __other__.
+        touchpoints: names that the configuration has; others are counted as unknown, if it has any.
     """
 
     def __init__(
-        self, instruments: Mapping[str, Instrument], targets: Mapping[str, float], max_series: int
+        self,
+        instruments: Mapping[str, Instrument],
+        targets: Mapping[str, float],
+        max_series: int,
+        touchpoints: Collection[str] = (),
     ) -> None:
         # a gauge beside each counter, which nothing reads
         disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types, in a typed library
@@ -43,6 +49,7 @@ class Metrics:
         for histogram in self._histograms.values():
             self._registry.register(histogram)
         self._instruments, self._targets = instruments, targets
+        self._touchpoints = frozenset(touchpoints)
         self._cap, self._one_scrape = Cap(max_series), Lock()
 
     @classmethod
@@ -53,7 +60,7 @@ class Metrics:
             for name, touchpoint in settings.touchpoints.items()
             if touchpoint.csat_target is not None
         }
-        return cls(settings.catalogue(), targets, settings.metrics.max_series)
+        return cls(settings.catalogue(), targets, settings.metrics.max_series, settings.touchpoints)
 
     def exposition(self, windows: Sequence[WindowSums] = ()) -> bytes:
         """Everything as Prometheus reads it; may run in a thread.
@@ -67,8 +74,12 @@ class Metrics:
         samples = WindowSamples(self._instruments, self._targets)
         for sums in shown:
             samples.add(sums)
-        count = f"{heading(metrics.FOLDED_SERIES)}{metrics.FOLDED_SERIES.name} {folded}\n"
-        return generate_latest(self._registry) + (samples.text() + count).encode()
+        counts = _count(metrics.FOLDED_SERIES, folded)
+        if self._touchpoints:
+            counts += _count(
+                metrics.UNKNOWN_TOUCHPOINTS, len(unknown(_touchpoints(windows), self._touchpoints))
+            )
+        return generate_latest(self._registry) + (samples.text() + counts).encode()
 
     def records(self, topic: str, outcome: str, n: int) -> None:
         """So many records of an input topic were settled."""
@@ -184,6 +195,15 @@ class Metrics:
             gauge = Gauge(metric.name, metric.help, metric.labels, registry=self._registry)
             self._gauges[metric] = gauge
         (gauge.labels(*labels) if labels else gauge).set(value)
+
+
+def _count(metric: Metric, n: int) -> str:
+    return f"{heading(metric)}{metric.name} {n}\n"
+
+
+def _touchpoints(windows: Sequence[WindowSums]) -> Iterator[str]:
+    for sums in windows:
+        yield from (sums.series[k].touchpoint for k in np.flatnonzero(sums.level == TOUCHPOINT).tolist())
 
 
 class Histogram:

@@ -21,7 +21,7 @@ from pipeline.measures.scores import RESOLUTION, ScoreColumns, group_counts
 from pipeline.measures.sums import LEAF, TOUCHPOINT, WindowSums
 from pipeline.stores import metrics
 from pipeline.stores.cap import OTHER
-from pipeline.stores.metrics import Metric
+from pipeline.stores.metric import Metric
 
 DEFAULT_TARGET = 0.8
 WITHIN = (60, 300, 900, 3600, 14_400, 28_800, 86_400, 259_200, 604_800)  # seconds

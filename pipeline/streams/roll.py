@@ -28,6 +28,7 @@ from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs,
 from pipeline.streams.owned_deltas import Owned
 from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.topics import Topics
+from pipeline.streams.unknown_touchpoints import UnknownTouchpoints
 
 log = logging.getLogger(__name__)
 _SCORES_A_TICK = (
@@ -93,6 +94,7 @@ class Roll:
         self._metrics = metrics
         self._clock = clock
         self._run = run
+        self._names = UnknownTouchpoints(settings.touchpoints)
         self._owned: dict[int, Owned] = {}
 
     @property
@@ -124,7 +126,7 @@ class Roll:
         owned = self._own(partition)
         async with owned.lock:
             if owned.ready:
-                await self._caught_up(owned)
+                await persist(owned.partition.recover, self._name(owned.number))
             await self._recovered(owned)
 
     async def on_batch(self, partition: int, records: Records) -> None:
@@ -218,7 +220,7 @@ class Roll:
         if owned.ready:
             return
         started = time.monotonic()
-        await self._caught_up(owned)
+        await persist(owned.partition.recover, self._name(owned.number))
         owned.ready = True
         seconds = time.monotonic() - started
         self._metrics.recovery(self.topic, seconds)
@@ -232,9 +234,6 @@ class Roll:
                 "seconds": round(seconds, 3),
             },
         )
-
-    async def _caught_up(self, owned: Owned) -> None:
-        await persist(owned.partition.recover, self._name(owned.number))
 
     async def _tidy(self, owned: Owned) -> None:
         started = time.monotonic()
@@ -288,6 +287,7 @@ class Roll:
         owned.told = taken
 
     async def _publish_scores(self, owned: Owned, board: Scoreboard, news: News) -> int:
+        self._names.look({one.series.touchpoint for one in news.standings})
         pairs = score_pairs(news)
         if pairs:
             await self._sender.send_many(SCORES, owned.number, pairs)

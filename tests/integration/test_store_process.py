@@ -262,8 +262,10 @@ def test_report_warns_of_effort_that_runs_against_csat(store, settings, feedback
     with connect(built, write=True) as client:
         Sink(client).insert("cells", pl.DataFrame(cells))
     at = ["--at", "2026-05-01T12:01:30Z"]
-    for found in (feedback("report", *at), feedback("report", *at, "--json")):
+    configured = {"touchpoints": {"check_out": {"owner": "ada"}}}
+    for found in (feedback("report", *at, **configured), feedback("report", *at, "--json", **configured)):
         assert found.stderr.count("warning:") == 1
+        assert "not in the configuration: checkout (did you mean check_out?). They count" in found.stderr
         assert (
             "checkout, 30d: effort runs against CSAT. By ces_1_7 it was hard (ease 0 of 100, n 100)"
             in found.stderr

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pipeline.stores.metrics import ALL, Kind
+from pipeline.stores.metric import Kind
+from pipeline.stores.metrics import ALL
 
 LABELS = {metric.name: set(metric.labels) for metric in ALL}
 for _histogram in (metric for metric in ALL if metric.kind is Kind.HISTOGRAM):

@@ -82,7 +82,7 @@ AGAINST = [
 
 
 def full(*more):
-    made = Metrics(SHIPPED, {"support": 0.9}, 1000)
+    made = Metrics(SHIPPED, {"support": 0.9}, 1000, ["checkout"])
     made.records("feedback.responses", "counted", 5)
     made.misplaced("feedback.responses", 1)
     made.expired("feedback.responses", 7)
@@ -163,6 +163,16 @@ def test_window_counts_and_scores():
         "checkout": 0.8,
         "support": 0.9,
     }
+
+
+def test_touchpoints_that_nobody_configured_are_counted_without_their_names():
+    board = board_of(*EVERYTHING)
+    for configured, expected in ((("checkout", "refund"), 1), (("checkout", "support"), 0)):
+        samples = shown(Metrics(SHIPPED, {}, 1, configured).exposition(list(board.sums())))
+        assert samples["feedback_unknown_touchpoints"] == [({}, expected)], "also those that are folded"
+    assert "feedback_unknown_touchpoints" not in shown(
+        Metrics(SHIPPED, {}, 1000).exposition(list(board.sums()))
+    )
 
 
 def test_effort_that_runs_against_csat_is_shown_where_a_hundred_answers_to_each_tell():
