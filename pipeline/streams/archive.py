@@ -27,6 +27,7 @@ from pipeline.streams import columnar
 from pipeline.streams.connection import client_options
 from pipeline.streams.continuity import Continuity
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
+from pipeline.streams.kafka_log import stopped
 from pipeline.streams.membership import begin, lost
 from pipeline.streams.patience import Stopped, until
 from pipeline.streams.pending import Fetched, Pace, Pending
@@ -122,8 +123,7 @@ class Archive:
             else:
                 await self._store(consumer)
         finally:
-            with suppress(KafkaError):
-                await consumer.stop()
+            await stopped(consumer)
 
     def _consumer(self) -> Any:
         settings, pace = self._settings, self._pace
@@ -148,7 +148,7 @@ class Archive:
             try:
                 await begin(consumer)
             except (KafkaError, OSError) as fault:
-                await consumer.stop()
+                await stopped(consumer)
                 log.warning(
                     "the archive waits for the broker", extra={"error": str(fault), "attempt": attempt}
                 )

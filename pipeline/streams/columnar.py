@@ -74,15 +74,21 @@ def install(consumer: Any, topics: Collection[str]) -> None:
 
 
 def _pace(fetcher: Any) -> None:
-    """The embedded broker answers an empty fetch at once, and would be asked a thousand times a second."""
+    """Fetches that end well when they are cancelled, and that do not come back at once with nothing.
+
+    aiokafka's own answers False to a cancellation, and `close` awaits it; but cancelled in the pause after a fetch
+    that failed, it lets the CancelledError out of `stop`, which ended a worker whose broker had just gone. And the
+    embedded broker answers an empty fetch at once: it would be asked a thousand times a second.
+    """
     fetch = fetcher._proc_fetch_request
 
     async def paced(*args: Any) -> Any:
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        brought = await fetch(*args)
-        if not brought and loop.time() - asked < _AT_ONCE:
-            with suppress(asyncio.CancelledError):  # as a fetch itself does: `close` awaits what it cancelled
+        brought = False
+        with suppress(asyncio.CancelledError):
+            brought = await fetch(*args)
+            if not brought and loop.time() - asked < _AT_ONCE:
                 await asyncio.sleep(_REST)
         return brought
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError
 
 from pipeline.errors import FeedbackError
 from pipeline.streams import columnar
@@ -136,6 +137,23 @@ async def test_another_aiokafka_is_refused(apache_kafka: str, monkeypatch: pytes
             columnar.install(one, {"responses"})
     finally:
         await one.stop()
+
+
+async def test_a_consumer_ends_well_in_the_pause_after_a_fetch_that_failed(
+    apache_kafka: str, kafka_prefix: str
+) -> None:
+    async with topic_of(apache_kafka, kafka_prefix) as tp:
+        async with consumer(apache_kafka, tp, columns=True, retry_backoff_ms=60_000) as one:
+            failed = asyncio.Event()
+            one.seek(tp, 0)  # so that the next request is a fetch
+
+            async def fail(*_: Any) -> None:
+                failed.set()
+                raise KafkaConnectionError
+
+            one._fetcher._client.send = fail
+            await asyncio.wait_for(failed.wait(), 10)
+        assert one._closed
 
 
 async def test_other_topics_of_the_same_consumer_stay_as_they_are(
