@@ -63,7 +63,11 @@ class Metrics:
         return cls(settings.catalogue(), targets, settings.metrics.max_series, settings.touchpoints)
 
     def exposition(self, windows: Sequence[WindowSums] = ()) -> bytes:
-        """Everything as Prometheus reads it; may run in a thread.
+        """See `blocks`."""
+        return b"".join(self.blocks(windows))
+
+    def blocks(self, windows: Sequence[WindowSums] = ()) -> Iterator[bytes]:
+        """Everything as Prometheus reads it, in pieces; they may be made in a thread.
 
         Args:
             windows: what stands in the windows that this worker owns (`Roll.owned`). What it does not own any
@@ -71,15 +75,15 @@ class Metrics:
         """
         with self._one_scrape:
             shown, folded = self._cap.fold(windows)
+        yield generate_latest(self._registry)
         samples = WindowSamples(self._instruments, self._targets)
         for sums in shown:
             samples.add(sums)
-        counts = _count(metrics.FOLDED_SERIES, folded)
+        yield from samples.blocks()
+        yield _count(metrics.FOLDED_SERIES, folded)
         if self._touchpoints:
-            counts += _count(
-                metrics.UNKNOWN_TOUCHPOINTS, len(unknown(_touchpoints(windows), self._touchpoints))
-            )
-        return generate_latest(self._registry) + (samples.text() + counts).encode()
+            names = unknown(_touchpoints(windows), self._touchpoints)
+            yield _count(metrics.UNKNOWN_TOUCHPOINTS, len(names))
 
     def records(self, topic: str, outcome: str, n: int) -> None:
         """So many records of an input topic were settled."""
@@ -197,8 +201,8 @@ class Metrics:
         (gauge.labels(*labels) if labels else gauge).set(value)
 
 
-def _count(metric: Metric, n: int) -> str:
-    return f"{heading(metric)}{metric.name} {n}\n"
+def _count(metric: Metric, n: int) -> bytes:
+    return f"{heading(metric)}{metric.name} {n}\n".encode()
 
 
 def _touchpoints(windows: Sequence[WindowSums]) -> Iterator[str]:

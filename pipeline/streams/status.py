@@ -47,10 +47,14 @@ def _routes(worker: Worker) -> web.RouteTableDef:
     routes = web.RouteTableDef()
 
     @routes.get("/metrics")
-    async def metrics(_: web.Request) -> web.Response:
-        windows = worker.roll.owned() if worker.roll else []
-        text = await asyncio.to_thread(worker.metrics.exposition, windows)
-        return web.Response(body=text, content_type="text/plain", charset="utf-8")
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        blocks = worker.metrics.blocks(worker.roll.owned() if worker.roll else [])
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        await response.prepare(request)
+        while block := await asyncio.to_thread(next, blocks, b""):
+            await response.write(block)
+        await response.write_eof()
+        return response
 
     @routes.get("/healthz")
     async def healthz(_: web.Request) -> web.Response:
