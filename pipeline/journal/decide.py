@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cases.lifecycle import CaseEvent
+from pipeline.cases.lifecycle import CaseEvent, Rules
 from pipeline.events import wire
 from pipeline.events.batch import Batch, decode
 from pipeline.events.check import label_responses, label_touchpoints
@@ -34,8 +34,8 @@ DEAD_LETTERS = "dead-letters"
 THOUSANDTHS = 1000
 _CASE_ACTION = "case_"
 _CASE_COLUMNS = (
-    *("case_id", "occurred_at", "action", "touchpoint", "channel"),
-    *("segment", "priority", "customer_id"),
+    *("case_id", "occurred_at", "action", "touchpoint", "channel", "segment", "priority"),
+    "customer_id",
 )
 # the first of these that is not empty is the key of the Kafka record
 _RESPONSE_KEY = ("response_id",)
@@ -165,6 +165,7 @@ class DecideTouchpoints(_Decider):
 
     Args:
         topic: full name of the source topic, for dead letters.
+        rules: what is promised about cases.
         horizon: milliseconds.
         partitions: of every topic.
         lookup: the schemas of ids.
@@ -173,8 +174,11 @@ class DecideTouchpoints(_Decider):
     # a case and its resolution take a few hundred bytes in the journal record, an id only about forty
     max_records = 4_000
 
-    def __init__(self, topic: str, horizon: int, partitions: int, lookup: Lookup = by_ids) -> None:
+    def __init__(
+        self, topic: str, rules: Rules, horizon: int, partitions: int, lookup: Lookup = by_ids
+    ) -> None:
         super().__init__(topic, horizon, partitions, lookup)
+        self._rules = rules
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
@@ -187,7 +191,7 @@ class DecideTouchpoints(_Decider):
         came = settled.outcome == Outcome.COUNTED
         minute = batch.numbers("occurred_at")[came] // MINUTE_MS
         changes.add(series[came], minute, zeros[came], 1, zeros[came])
-        casework = Casework(state.cases, leaves, changes)
+        casework = Casework(state.cases, self._rules, leaves, changes)
         for event in _case_events(batch, labels, came):
             casework.take(*event)
         casework.finish()
@@ -206,9 +210,9 @@ def _case_events(batch: Batch, labels: Labels, came: Mask) -> Iterable[tuple[str
     """Counted events that say something about a case, in offset order."""
     of_case = np.array([(label[0] or "").startswith(_CASE_ACTION) for label in labels.texts], bool)
     some = batch.rows(came & of_case[labels.code])
-    for case_id, at, action, *place in some.frame.iter_rows():
+    for case_id, at, action, *opening in some.frame.iter_rows():
         if case_id:
-            yield case_id, CaseEvent(action, at, *place)
+            yield case_id, CaseEvent(action, at, *opening)
 
 
 def _outcomes(records: Records, batch: Batch, settled: Settled) -> OutcomeCounts:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.journal.casetable import CaseRows, cases_of, columns_of_cases
 from pipeline.journal.columns import narrow
 from pipeline.journal.deltas import CellChanges
 from pipeline.journal.index import Ids, lead, until_of
@@ -37,14 +38,14 @@ class Effect:
 
     Attributes:
         sequence: 1, 2, 3, ...; counts only as the next number at its place in the journal.
-        last: highest source offset that is settled with this effect.
+        last: highest source offset that is settled with this effect; that of its predecessor if time alone made it.
         time: `kafka_time` of that record, milliseconds since 1970.
         watermark: highest `occurred_at` so far, milliseconds since 1970.
         published: highest sequence whose outputs are known to be acknowledged downstream.
         outcomes: (day of `kafka_time` since 1970, outcome) -> records.
         leaves: leaves that occur for the first time; they get the next numbers.
         ids: new and changed ids.
-        cases: case id -> its row, as `cases.to_row` gives it.
+        cases: case id -> its row, as `caserow.pack_case` gives it; None for a case that is forgotten.
         deltas: deltas partition -> (number, changes of cells).
         messages: derived records, in order.
     """
@@ -57,7 +58,7 @@ class Effect:
     outcomes: OutcomeCounts
     ids: Ids
     leaves: tuple[Series, ...] = ()
-    cases: Mapping[str, list[Any]] = field(default_factory=dict)
+    cases: CaseRows = field(default_factory=dict)
     deltas: Mapping[int, tuple[int, CellChanges]] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
 
@@ -73,11 +74,10 @@ def pack_effect(effect: Effect) -> bytes:
         "published": effect.published,
         "outcomes": [[day, int(outcome), n] for (day, outcome), n in effect.outcomes.items()],
         "leaves": effect.leaves,
-        "cases": effect.cases,
         "deltas": [[q, number, cells.series] for q, (number, cells) in effect.deltas.items()],
         "messages": list(map(row_of, effect.messages)),
     }
-    columns = columns_of_ids(effect.ids)
+    columns = columns_of_ids(effect.ids) | columns_of_cases(effect.cases)
     for q, (_, cells) in effect.deltas.items():
         columns |= columns_of(cells, str(q))
     return pack(head, columns)
@@ -99,7 +99,7 @@ def effect_of(head: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]) 
         outcomes={(day, Outcome(outcome)): n for day, outcome, n in head["outcomes"]},
         leaves=tuple(Series(*leaf) for leaf in head["leaves"]),
         ids=ids_of(columns),
-        cases=head["cases"],
+        cases=cases_of(head, columns),
         deltas={q: (number, cells_of(columns, str(q), series)) for q, number, series in head["deltas"]},
         messages=tuple(map(message_of, head["messages"])),
     )

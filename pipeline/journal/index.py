@@ -62,6 +62,11 @@ class Ids:
         return Ids(*[getattr(self, name)[rows] for name in NAMES])
 
     @staticmethod
+    def none() -> Ids:
+        """No ids."""
+        return Ids.unknown(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
+
+    @staticmethod
     def unknown(a: UInt64s, b: UInt64s) -> Ids:
         """Ids of which nothing is known."""
         n = len(a)

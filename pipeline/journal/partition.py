@@ -16,6 +16,7 @@ from pipeline.journal.log import Log
 from pipeline.journal.outbox import Outbox, Outputs, Send
 from pipeline.journal.source import Source
 from pipeline.journal.state import State
+from pipeline.journal.timers import MOST_AT_ONCE, Timers
 
 Learn = Callable[[Sequence[int]], Awaitable[None]]
 
@@ -69,6 +70,7 @@ class SourcePartition:
         inputs: the source partition itself, for ranges that the delivery left out.
         outputs: where deltas, derived records and dead letters go.
         decide: what records do.
+        timers: what time alone does; None for a source that has no cases.
         learn: asks which schemas have these ids, however long that takes; afterwards `decide` knows.
         run: calls a function, perhaps in a thread, and awaits the result.
         snapshot_floor: bytes of effects below which the journal is not cut to a snapshot.
@@ -88,6 +90,7 @@ class SourcePartition:
         inputs: Log,
         outputs: Outputs,
         decide: Decider,
+        timers: Timers | None = None,
         learn: Learn = learn_nothing,
         run: Run = run_here,
         snapshot_floor: int = 16 << 20,
@@ -99,6 +102,7 @@ class SourcePartition:
         self._source = Source(inputs, f"{source}/{partition}")
         self._outputs = outputs
         self._decide = decide
+        self._timers = timers
         self._learn = learn
         self._run = run
         self._snapshot_floor = snapshot_floor
@@ -155,6 +159,28 @@ class SourcePartition:
         while not len(records) and position < end:
             records, position = await self._source.read(position, end, self._decide.max_records)
         return records, position
+
+    def overdue(self, clock: int) -> bool:
+        """Whether time alone changes something by then, milliseconds since 1970."""
+        state = self.state
+        return self._timers is not None and bool(state.cases.due(clock, state.watermark, 1))
+
+    async def pass_time(self, clock: int) -> int:
+        """Take into account that time has come to `clock`, for as many cases as one effect holds; how many.
+
+        What was not accepted, because somebody else was quicker, is still due. Raises as `apply`.
+        """
+        most = MOST_AT_ONCE
+        while self._timers and (effect := await self._run(self._timers, self.state, clock, most)):
+            try:
+                await self.journal.append(effect)
+            except TooLarge:
+                if most == 1:
+                    raise
+                most //= 2
+            else:
+                return len(effect.cases)
+        return 0
 
     async def tidy(self) -> bool:
         """A snapshot, once the journal has grown; whether one was written. A failed one is left to the next time."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from pipeline.journal.casetable import cases_of, columns_of_cases
 from pipeline.journal.effect import Message, cells_of, columns_of, message_of, row_of
 from pipeline.journal.outcomes import Outcome
 from pipeline.journal.pack import pack, unpack
@@ -111,7 +112,6 @@ def _dump(state: State) -> bytes:
         "published": state.published,
         "outcomes": [[day, int(outcome), n] for (day, outcome), n in state.outcomes.items()],
         "leaves": state.leaves,
-        "cases": state.cases,
         "numbers": list(state.numbers.items()),
         "outbox": [
             [
@@ -123,7 +123,7 @@ def _dump(state: State) -> bytes:
             for s, out in state.outbox.items()
         ],
     }
-    columns: dict[str, Any] = {}
+    columns: dict[str, Any] = columns_of_cases(state.cases.rows())
     for s, out in state.outbox.items():
         for q, (_, cells) in out.deltas.items():
             columns |= columns_of(cells, f"{s}.{q}")
@@ -138,7 +138,7 @@ def load_state(blob: bytes, segments: tuple[Segment, ...]) -> State:
         setattr(state, name, head[name])
     state.outcomes = Counter({(day, Outcome(outcome)): n for day, outcome, n in head["outcomes"]})
     state.name_leaves(Series(*leaf) for leaf in head["leaves"])
-    state.cases = head["cases"]
+    state.cases.update(cases_of(head, columns), state.number)
     state.sealed(segments)
     state.numbers = Counter(dict(map(tuple, head["numbers"])))
     for s, watermark, deltas, messages in head["outbox"]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pipeline.journal.casetable import CaseTable
 from pipeline.journal.deltas import CellChanges
 from pipeline.journal.effect import Effect, Message
 from pipeline.journal.index import NEVER, Ids, Index
@@ -45,7 +46,7 @@ class State:
         index: what is known under each id.
         leaves: every leaf that ever occurred; its place is its number in `index`.
         outcomes: (day, outcome) -> records.
-        cases: case id -> row.
+        cases: every case that is not forgotten.
         numbers: deltas partition -> last number used.
         outbox: sequence -> what that effect still has to send.
         published: everything up to this sequence is acknowledged downstream.
@@ -61,7 +62,7 @@ class State:
         self.index = Index()
         self.leaves: list[Series] = []
         self.outcomes: Counter[tuple[int, Outcome]] = Counter()
-        self.cases: dict[str, list[Any]] = {}
+        self.cases = CaseTable()
         self.numbers: Counter[int] = Counter()
         self.outbox: dict[int, Outgoing] = {}
         self.published = 0
@@ -84,7 +85,7 @@ class State:
                 self.index.put(effect.ids)
             else:
                 self._unindexed.append(effect.ids)
-        self.cases.update(effect.cases)
+        self.cases.update(effect.cases, self.number)
         self.outcomes.update(effect.outcomes)
         self.numbers.update({q: number - self.numbers[q] for q, (number, _) in effect.deltas.items()})
         if effect.deltas or effect.messages:

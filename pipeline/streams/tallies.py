@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import uuid4
 
+from pipeline.cases.lifecycle import Rules
 from pipeline.config import Settings
 from pipeline.events.schemas import by_ids
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.journal import Journal, Run
 from pipeline.journal.outbox import Outputs
 from pipeline.journal.partition import Decider, SourcePartition, learn_nothing
+from pipeline.journal.timers import Timers
 from pipeline.stores.prometheus import Metrics
 from pipeline.streams.kafka_log import Broker, KafkaLog
 from pipeline.streams.registry import Registry
@@ -57,12 +59,16 @@ class Tallies:
         topic, settings = self.topics.touchpoints, self.settings
         lookup = self.registry.lookup if self.registry else by_ids
         horizon = round(settings.horizon_of("touchpoints") * 1000)
-        decide = DecideTouchpoints(topic, horizon, settings.kafka.partitions, lookup)
+        rules = Rules(horizon_ms=horizon)
+        decide = DecideTouchpoints(topic, rules, horizon, settings.kafka.partitions, lookup)
+        timers = Timers(rules, settings.kafka.partitions)
         return self._tally(
-            "touchpoints", topic, self.topics.journal_touchpoints, self.topics.ids_touchpoints, decide
+            "touchpoints", topic, self.topics.journal_touchpoints, self.topics.ids_touchpoints, decide, timers
         )
 
-    def _tally(self, source: str, topic: str, journal: str, ids: str, decide: Decider) -> Tally:
+    def _tally(
+        self, source: str, topic: str, journal: str, ids: str, decide: Decider, timers: Timers | None = None
+    ) -> Tally:
         partitions = self.settings.kafka.partitions
 
         def make(p: int) -> SourcePartition:
@@ -80,6 +86,7 @@ class Tallies:
                 inputs=KafkaLog(self.broker, topic, p),
                 outputs=self.outputs,
                 decide=decide,
+                timers=timers,
                 learn=self.registry.learn if self.registry else learn_nothing,
                 run=self.run,
                 snapshot_floor=round(self.settings.worker.snapshot_mb * 1e6),

@@ -14,6 +14,7 @@ from pipeline.journal.decide import outcome_records
 from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
+from pipeline.journal.timers import timer_clock
 from pipeline.streams.outgoing import OUTCOMES, progress_value
 from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.tally_metrics import TallyMetrics, Told
@@ -21,6 +22,7 @@ from pipeline.streams.tally_metrics import TallyMetrics, Told
 log = logging.getLogger(__name__)
 _STUCK = 15.0  # seconds without progress after which the worker reads for itself
 _DRAIN_PATIENCE = 1.0
+_IDLE = 10.0  # seconds without a record after which only the wall clock tells that time passes
 
 
 class Owned:
@@ -33,7 +35,15 @@ class Owned:
         self.untold: set[int] = set()  # days whose outcome counts changed since they were sent
         self.told = Told()
         self.expired = 0
+        self.behind = 0
+        self.read_to = 0  # before this offset there is nothing more to read
         self._last = (-1, time.monotonic())
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, and nothing has come for a while. The last offsets may hold no record."""
+        following = self.partition.state.applied + 1
+        return following + self.behind <= max(self.read_to, following) and self.still_for(_IDLE)
 
     def still_for(self, seconds: float) -> bool:
         """The applied offset has not moved for so long, as far as those who asked could see."""
@@ -128,7 +138,9 @@ class Tally:
         if position < end and owned.still_for(_DRAIN_PATIENCE):
             # the delivery is stuck, or offsets without records stand at the end: transaction markers, say
             position = await self._catch(owned)
-        return position >= end and not owned.partition.state.outbox and not owned.untold
+        if position < end or await self._overdue(owned):
+            return False
+        return not owned.partition.state.outbox and not owned.untold
 
     async def observe(self) -> None:
         """Tell Prometheus how far behind we are, and help a delivery that is stuck."""
@@ -136,10 +148,22 @@ class Tally:
             if not owned.ready:
                 continue
             owned.told.tell(self._metrics, self.topic, owned.partition)
-            behind = await owned.partition.behind()
+            behind = owned.behind = await owned.partition.behind()
             self._metrics.lag(self.topic, p, behind)
             if behind and owned.still_for(_STUCK) and not owned.lock.locked():
                 await self._catch(owned)
+
+    async def pass_time(self) -> None:
+        """What time alone changes about cases, in every partition, however much that is."""
+        for owned in list(self._owned.values()):
+            while await self._overdue(owned):
+                async with owned.lock:
+                    await owned.partition.pass_time(_clock(owned))
+                self.work.set()
+
+    async def _overdue(self, owned: Owned) -> bool:
+        async with owned.lock:  # a fold may run in a thread
+            return owned.ready and owned.partition.overdue(_clock(owned))
 
     async def _catch(self, owned: Owned) -> int:
         """Read and settle what lies behind the applied offset, without waiting for its delivery; how far that went."""
@@ -151,6 +175,7 @@ class Tally:
                 await self._apply(owned, records)
             self._tell_expired(owned)
             owned.looked()
+            owned.read_to = position
             return position
 
     def _own(self, partition: int) -> Owned:
@@ -256,3 +281,8 @@ class Tally:
             owned.untold |= days
             raise
         return len(values)
+
+
+def _clock(owned: Owned) -> int:
+    """Up to when time has passed, as far as cases are concerned, milliseconds since 1970."""
+    return timer_clock(owned.partition.state.watermark, int(time.time() * 1000), idle=owned.idle)

@@ -200,6 +200,7 @@ class Worker:
             for tally in self.tallies.values():
                 with suppress(Unknown):
                     await tally.observe()
+                    await tally.pass_time()
             await sleep(self.stop, 1.0)
 
     async def _publish(self, tally: Tally) -> None:

@@ -19,9 +19,15 @@ from pipeline.journal.state import State
 from pipeline.measures.buckets import HeldCells
 from pipeline.measures.cells import Series
 from pipeline.measures.scoreboard import Scoreboard
+from tests.simulation.case_oracle import Told
 from tests.simulation.disk import MARKER, Connection
-from tests.simulation.load import HORIZON
+from tests.simulation.load import FINAL, HORIZON
 from tests.simulation.world import WINDOWS, Broken, Source, Tenure, Worker, World
+
+_TOLD = (
+    *("first_resolution_seconds", "full_resolution_seconds", "agent_seconds"),
+    *("replies", "contacts", "reopens", "sla_breached", "one_contact"),
+)
 
 
 def differences(world: World) -> list[str]:
@@ -32,6 +38,8 @@ def differences(world: World) -> list[str]:
     for key, tenure in world.owner.items():
         if tenure.tally is not None and tenure.tally.state.outbox:
             found.append(f"the outbox of {key} is not empty")
+        if tenure.tally is not None and tenure.tally.overdue(FINAL):
+            found.append(f"cases of {key} are overdue")
         if tenure.roll is not None and tenure.roll.rollup.waiting:
             found.append(f"cells of {key} wait")
     for source in world.sources:
@@ -101,7 +109,10 @@ def whole_journal(world: World, k: int, source: Source) -> State:
         state.fold(effect)
         values = source.history.values[before + 1 : effect.last + 1]
         records = sum(value is not MARKER for value in values)
-        if effect.last <= before or sum(effect.outcomes.values()) != records:
+        if effect.last <= before and (effect.outcomes or not effect.cases):
+            msg = f"effect {effect.sequence} says nothing"
+            raise Broken(msg)
+        if effect.last < before or sum(effect.outcomes.values()) != records:
             msg = f"effect {effect.sequence} settles {before + 1}..{effect.last} as {effect.outcomes}"
             raise Broken(msg)
     if sum(state.outcomes.values()) != source.history.records:
@@ -208,7 +219,7 @@ def resolutions(world: World) -> None:
     got = {}
     for case_id, told in best.items():
         last = told[max(told)]
-        got[case_id] = (last["first_resolution_seconds"], last["full_resolution_seconds"])
+        got[case_id] = Told(*(last[name] for name in _TOLD))
     want = {k: v for source in world.sources for k, v in source.history.answer.resolutions.items()}
     if got != want:
         msg = f"resolutions {got}, not {want}"

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from pipeline.cases.lifecycle import Rules, Target
 from pipeline.events import wire
 from pipeline.events.schemas import schema
+from tests.simulation.case_oracle import FCR_MS, FORGET_MS, SLA_MS
 from tests.simulation.disk import MARKER
 from tests.simulation.oracle import Answer, recount_touchpoints
 from tests.support.recount import Recount, recount_partition
@@ -21,6 +23,13 @@ LIVES_ON = (2, 6, 10)
 BEGIN = 1_700_000_000_000
 HORIZON = 60 * MINUTE
 STEP = 8 * MINUTE  # so a history is more than two horizons long
+FINAL = BEGIN + RECORDS * STEP + 2 * HORIZON  # nothing is due later than that
+RULES = Rules(
+    sla={name: Target(target / 1000) for name, target in SLA_MS.items()},
+    fcr_ms=FCR_MS,
+    forget_ms=FORGET_MS,
+    horizon_ms=HORIZON,
+)
 
 
 @dataclass
@@ -150,7 +159,17 @@ class Touchpoints:
     def _fresh(self, now: int) -> dict[str, Any]:
         rng = self._rng
         of_case = rng.random() < 0.8
-        actions = ("case_opened", "case_replied", "case_resolved", "case_resolved", "case_reopened")
+        actions = (
+            *("case_opened", "case_opened", "case_resolved", "case_resolved", "case_resolved"),
+            *(
+                "case_replied",
+                "case_contacted",
+                "case_waiting",
+                "case_resumed",
+                "case_reopened",
+                "case_closed",
+            ),
+        )
         return {
             "event_id": f"e{rng.getrandbits(40)}",
             "occurred_at": now - rng.choice([0, 0, 5, 40]) * MINUTE - rng.randint(0, 59_999),
@@ -158,6 +177,7 @@ class Touchpoints:
             "touchpoint": rng.choice(["support", "returns"]),
             "action": rng.choice(actions) if of_case else "page_seen",
             "channel": "phone",
+            "customer_id": rng.choice([None, "anna"]),
             "case_id": f"c{rng.randrange(5)}" if of_case else None,
             "segment": rng.choice([None, "loyal"]),
             "priority": rng.choice([None, "high"]),

@@ -68,7 +68,7 @@ class Remembered:
             batch = self._ids[content] = decode(records, self._schema, ("occurred_at",))
         ids = state.index.get(batch.a, batch.b)
         known = tuple([getattr(ids, name).tobytes() for name in Ids.__slots__])
-        return content, known, state.watermark, tuple(state.leaves), repr(sorted(state.cases.items()))
+        return content, known, state.watermark, tuple(state.leaves), tuple(sorted(state.cases.rows().items()))
 
 
 def _renumbered(known: Known, state: State) -> Effect:
@@ -77,7 +77,6 @@ def _renumbered(known: Known, state: State) -> Effect:
         effect,
         sequence=state.sequence + 1,
         published=state.published,
-        cases=dict(effect.cases),
         deltas={
             q: (number - known.numbers.get(q, 0) + state.numbers[q], cells)
             for q, (number, cells) in effect.deltas.items()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
+from pipeline.cases import case
 from pipeline.events.schemas import schema
 from pipeline.journal import celltable, deltas_partition, journal, outbox, roll_snapshot, segments, snapshot
 from pipeline.journal.effect import Effect
@@ -73,6 +74,7 @@ SMALL = (
     (windows, "DAY", 3600),
     (rolling, "DAY", 3600),
     (rolling, "_AHEAD", 0),
+    (case, "_DAY_MS", 30 * 60_000),  # a case is forgotten within a day here
 )
 
 
@@ -80,7 +82,7 @@ SMALL = (
 def prepared(seed: int) -> Iterator[None]:
     """Sizes so small that there are several of everything."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(patch.object(journal, "MOST_BYTES", 1300 if seed % 3 else 7 << 20))
+        stack.enter_context(patch.object(journal, "MOST_BYTES", 2400 if seed % 3 else 7 << 20))
         for module in (snapshot, roll_snapshot):
             stack.enter_context(patch.object(module, "_CHUNK", 700 if seed % 2 else 4 << 20))
         for module, name, size in SMALL:

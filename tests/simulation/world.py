@@ -23,13 +23,14 @@ from pipeline.journal.journal import Journal, run_here
 from pipeline.journal.log import OutOfRange, Unknown
 from pipeline.journal.partition import Decider, SourcePartition
 from pipeline.journal.roll_snapshot import RollSnapshots
+from pipeline.journal.timers import Timers, timer_clock
 from pipeline.measures.buckets import HeldCells
 from pipeline.measures.cells import Series
 from pipeline.measures.instruments import SHIPPED
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.windows import Window
 from tests.simulation.disk import MARKER, Connection, Disk, Outputs, Wait
-from tests.simulation.load import BEGIN, HISTORIES, HORIZON, RECORDS, STEP, History, history
+from tests.simulation.load import BEGIN, FINAL, HISTORIES, HORIZON, RECORDS, RULES, STEP, History, history
 
 SOURCES = (("responses", 0), ("responses", 1), ("touchpoints", 0))
 DELTAS = 2
@@ -45,8 +46,9 @@ FAULTS = ("crashes", "pauses", "rebalances", "rebalances", "broker crashes", "ch
 TROUBLE = (Unknown, OutOfRange)
 DECIDE: Mapping[str, Decider] = {
     "responses": DecideResponses("feedback.responses", SHIPPED, HORIZON, DELTAS),
-    "touchpoints": DecideTouchpoints("feedback.touchpoints", HORIZON, DELTAS),
+    "touchpoints": DecideTouchpoints("feedback.touchpoints", RULES, HORIZON, DELTAS),
 }
+TIMERS = {"touchpoints": Timers(RULES, DELTAS)}
 Key = tuple[str, int]  # ("tally", place in SOURCES) or ("roll", deltas partition)
 
 
@@ -163,7 +165,10 @@ class World:
 
     def taken(self, k: int, place: int, effect: Effect) -> None:
         """An effect counts for somebody: the same one at the same place for everybody."""
-        found = (place, (effect.last, effect.watermark, tuple(effect.outcomes.items())))
+        found = (
+            place,
+            (effect.last, effect.watermark, tuple(effect.outcomes.items()), tuple(effect.cases.items())),
+        )
         known = self.sources[k].places.setdefault(effect.sequence, found)
         if known != found:
             msg = f"number {effect.sequence} of the journal {SOURCES[k]} is taken as {known} and as {found}"
@@ -195,10 +200,19 @@ class World:
                 if entries:
                     await self._patiently(part.apply, records_of(entries))
                     await self._tidy(part)
+                if source.name in TIMERS and self.rng.random() < 0.2:
+                    await self._pass_time(tenure, part, idle=not entries)
                 if self.rng.random() < 0.3:
                     source.committed = position
             except TROUBLE:
                 await Wait()
+
+    async def _pass_time(self, tenure: Tenure, part: SourcePartition, *, idle: bool) -> None:
+        """A timer, by a clock that may be wrong; sometimes the source only seems to be idle."""
+        wall, idle = self.clock() + tenure.worker.skew, idle or self.rng.random() < 0.1
+        clock = timer_clock(part.state.watermark, wall, idle=idle) if self.trouble else FINAL
+        await self._patiently(part.pass_time, clock)
+        self.counts["timers"] += 1
 
     async def _tidy(self, part: SourcePartition) -> None:
         """When it is due; and when it is not, since nothing may hang on that."""
@@ -308,6 +322,7 @@ class World:
             inputs=inputs,
             outputs=self.outputs,
             decide=self._decide[source.name],
+            timers=TIMERS.get(source.name),
             run=self._run,
             snapshot_floor=SNAPSHOT_FLOOR,
             span=self.rng.choice(self.spans),

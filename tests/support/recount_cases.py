@@ -95,15 +95,42 @@ def _observe(result: Cases, heard: Iterable[dict[str, Any]]) -> None:
     opening, times = _story(heard)
     if opening is None:
         return
+    opened = ms(opening["occurred_at"])
     replies, resolves = times["replies"], times["resolves"]
-    ends = {"first_reply": replies[:1], "first_resolution": resolves[:1], "full_resolution": resolves[-1:]}
     leaf = (opening["touchpoint"], opening["channel"], opening["segment"] or "none")
+
+    def add(metric: str, instrument: str, at: int, bin_: int, total: int = 0) -> None:
+        cell: Cell = (metric, instrument, *leaf, at // 60_000, bin_)
+        result.cells[cell] += 1
+        result.milliseconds[cell] += total
+
+    waited = _waited(heard, opened, resolves[-1]) if resolves else 0
+    ends = {"first_reply": replies[:1], "first_resolution": resolves[:1], "full_resolution": resolves[-1:]}
     for clock, end in ends.items():
         for at in end:
-            took = at - ms(opening["occurred_at"])
-            cell: Cell = ("resolution", clock, *leaf, at // 60_000, duration_bin(took))
-            result.cells[cell] += 1
-            result.milliseconds[cell] += took
+            add("resolution", clock, at, duration_bin(at - opened), at - opened)
+    for last in resolves[-1:]:
+        took = last - opened - waited
+        add("resolution", "agent", last, duration_bin(took), took)
+        add("reopen", "", resolves[0], int(bool(times["reopens"])))
+    further = sorted(times["contacts"] + times["reopens"])[:1]
+    for at in further if resolves else ():
+        # one contact was not enough; that it was is known a week later, when the tests are long over
+        add("fcr", "", max(at, resolves[0]), 0)
+
+
+def _waited(heard: Iterable[dict[str, Any]], opened: int, end: int) -> int:
+    """Milliseconds of waiting on the customer; a resume ends it, and so does a resolve, which comes after it."""
+    order = ("case_waiting", "case_resumed", "case_resolved")
+    marks = sorted((ms(e["occurred_at"]), order.index(e["action"])) for e in heard if e["action"] in order)
+    total, since = 0, None
+    for at, kind in marks:
+        if opened <= at <= end:
+            if kind == 0:
+                since = at if since is None else since
+            elif since is not None:
+                total, since = total + at - since, None
+    return total
 
 
 def duration_bin(milliseconds: int) -> int:

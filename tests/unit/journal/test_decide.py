@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.cases.lifecycle import Rules
 from pipeline.events import wire
 from pipeline.events.records import Records
 from pipeline.events.schemas import schema
@@ -103,21 +104,27 @@ def test_a_case_moves_its_observations_and_tells_others(seed: int) -> None:
         touchpoint("order_paid", opened + 9_000_000),
     ]
     rng.shuffle(values)
-    decide = DecideTouchpoints("feedback.touchpoints", HORIZON, PARTITIONS)
+    decide = DecideTouchpoints("feedback.touchpoints", Rules(), HORIZON, PARTITIONS)
     records = Records.of(values, list(range(len(values))), [opened + DAY_MS] * len(values))
     state, rollups = fold_all(decide, records, rng)
-    cells = {key: n for key, n in cells_of(rollups).items() if key[0] == "resolution"}
+    cells = {key: n for key, n in cells_of(rollups).items() if key[0] != "touchpoints"}
     leaf = ("support_case", "phone", "loyal")
     first, full = (opened + 3_600_000) // 60_000, (opened + 7_200_000) // 60_000
     assert cells == {
         ("resolution", "first_resolution", *leaf, first, 95): 1,
         ("resolution", "full_resolution", *leaf, full, 103): 1,
+        ("resolution", "agent", *leaf, full, 103): 1,
+        ("reopen", "", *leaf, first, 1): 1,
+        ("fcr", "", *leaf, (opened + 8_000_000) // 60_000, 0): 1,
     }
     counts: Counter[str] = Counter()
     for (metric, action, *_), n in cells_of(rollups).items():
         counts[action] += n if metric == "touchpoints" else 0
     assert +counts == {"case_opened": 1, "case_resolved": 2, "case_reopened": 1, "order_paid": 1}
-    told = [wire.decode(m.value)[1] for out in state.outbox.values() for m in out.messages]
+    messages = [m for out in state.outbox.values() for m in out.messages]
+    told = [wire.decode(m.value)[1] for m in messages if m.topic == "resolutions"]
+    called = [wire.decode(m.value)[1] for m in messages if m.topic == "follow-ups"]
+    assert {(one["kind"], one["case_id"]) for one in called} == {("reopened", "c-1")}
     last = max(told, key=lambda r: r["revision"])
     assert (last["case_id"], last["first_resolution_seconds"], last["full_resolution_seconds"]) == (
         "c-1",

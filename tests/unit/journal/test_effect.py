@@ -37,7 +37,7 @@ def effect_of(values: list[int]) -> Effect:
         outcomes={(19_700, Outcome.LATE): 2},
         ids=ids_of(values),
         leaves=(LEAF,),
-        cases={"c-1": [0, None, [1], [], [], [], []]},
+        cases={"c-1": b"a row", "c-2": None, "ä": b""},
         deltas={2: (5, cells)},
         messages=(Message("resolutions", b"c-1", b"\x00\xff"),),
     )

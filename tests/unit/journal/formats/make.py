@@ -14,6 +14,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from pipeline.journal.caserow import unpack_case
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.deltas import CellChanges, Delta, unpack_delta
 from pipeline.journal.index import Ids
@@ -23,9 +24,10 @@ from pipeline.journal.pack import VERSION
 from pipeline.journal.partition import SourcePartition
 from pipeline.journal.source import records_of
 from pipeline.journal.state import Outgoing, State
+from pipeline.journal.timers import Timers
 from pipeline.measures.instruments import SHIPPED
 from tests.simulation.disk import MARKER
-from tests.simulation.load import HORIZON, history
+from tests.simulation.load import HORIZON, RULES, history
 from tests.support.memory_log import MemoryLog, MemoryOutputs
 
 FOLDER = Path(__file__).parent
@@ -54,7 +56,7 @@ async def written(source: str, inputs: MemoryLog) -> dict[str, Any]:
     journal, ids, outputs = MemoryLog(), MemoryLog(), MemoryOutputs()
     decide = {
         "responses": DecideResponses("feedback.responses", SHIPPED, HORIZON, PARTITIONS),
-        "touchpoints": DecideTouchpoints("feedback.touchpoints", HORIZON, PARTITIONS),
+        "touchpoints": DecideTouchpoints("feedback.touchpoints", RULES, HORIZON, PARTITIONS),
     }[source]
     partition = SourcePartition(
         source,
@@ -64,6 +66,7 @@ async def written(source: str, inputs: MemoryLog) -> dict[str, Any]:
         inputs=inputs,
         outputs=outputs,
         decide=decide,
+        timers=Timers(RULES, PARTITIONS) if source == "touchpoints" else None,
     )
     end = len(inputs.values)
     for start in range(0, end, BATCH):
@@ -73,6 +76,7 @@ async def written(source: str, inputs: MemoryLog) -> dict[str, Any]:
             some, position = await inputs.read(position, stop)
             entries += some
         await partition.apply(records_of(entries))
+        await partition.pass_time(partition.state.watermark)
         if stop in PUBLISH_AFTER:
             await partition.publish()
         if stop in SEAL_AFTER:
@@ -118,13 +122,19 @@ def state_as_text(state: State) -> dict[str, Any]:
             "published": state.published,
             "outcomes": sorted([day, outcome.label, n] for (day, outcome), n in state.outcomes.items()),
             "leaves": state.leaves,
-            "cases": state.cases,
+            "cases": {case_id: case_as_text(row) for case_id, row in state.cases.rows().items()},
             "numbers": sorted(state.numbers.items()),
             "outbox": {sequence: outgoing_as_text(out) for sequence, out in state.outbox.items()},
             "segments": len(state.segments),
             "ids": sorted(zip(*(getattr(ids, name).tolist() for name in Ids.__slots__), strict=True)),
         }
     )
+
+
+def case_as_text(row: bytes) -> list[Any]:
+    """What was heard, where it counts, and when time alone changes something."""
+    held = unpack_case(row)
+    return [held.case.openings, held.case.heard, held.counted, held.head.due]
 
 
 def outgoing_as_text(out: Outgoing) -> dict[str, Any]:

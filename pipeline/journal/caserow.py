@@ -1,0 +1,118 @@
+"""`HeldCase`: what the state of a source partition holds of one case, and its bytes.
+
+A case holds what it counted, so that taking that out again is exact also when the rules have changed since: a
+configuration takes effect where a case is touched, and never makes a count wrong.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline.cases.lifecycle import Case, from_row, to_row
+from pipeline.journal.dues import NEVER_DUE
+from pipeline.measures.bins import bin_of
+from pipeline.measures.cells import MINUTE_MS, NO_SEGMENT, Series
+
+_HEAD = struct.Struct("<qqqi")  # read for each case at a recovery, without unpacking the rest
+NOT_OPEN = -1
+Number = Callable[[Series], int | None]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+class Place(NamedTuple):
+    """An observation as it was counted: one in this cell.
+
+    Attributes:
+        leaf: number of the leaf in the state.
+        minute: minutes since 1970.
+        bin: of the cell.
+        total: what it added to the cell's total, in thousandths.
+    """
+
+    leaf: int
+    minute: int
+    bin: int
+    total: int
+
+
+class CaseHead(NamedTuple):
+    """The part of a row that is needed of every case.
+
+    Attributes:
+        due: when time alone changes something, milliseconds since 1970; `NEVER_DUE` if it does not.
+        forget: when it may be forgotten, by the watermark.
+        opened: when it was opened, if it is open.
+        home: number of the leaf in which its opening counts, if it is open; else `NOT_OPEN`.
+    """
+
+    due: int = NEVER_DUE
+    forget: int = NEVER_DUE
+    opened: int = 0
+    home: int = NOT_OPEN
+
+
+class HeldCase(NamedTuple):
+    """One case.
+
+    Attributes:
+        head: see `CaseHead`.
+        told: a digest of the Resolution that was told last; empty before the first.
+        counted: where it counts now.
+        case: what was heard.
+    """
+
+    head: CaseHead
+    told: bytes
+    counted: tuple[Place, ...]
+    case: Case
+
+
+def pack_case(held: HeldCase) -> bytes:
+    """Its row: a head of fixed size, and the rest as MessagePack."""
+    counted = list(chain.from_iterable(held.counted))
+    return _HEAD.pack(*held.head) + _encode((held.told, counted, to_row(held.case)))
+
+
+def unpack_case(row: bytes) -> HeldCase:
+    """The inverse of `pack_case`."""
+    told, flat, case = _decode(memoryview(row)[_HEAD.size :])
+    numbers = iter(flat)
+    counted = tuple(map(Place._make, zip(numbers, numbers, numbers, numbers, strict=True)))
+    return HeldCase(head_of(row), told, counted, from_row(case))
+
+
+def head_of(row: bytes) -> CaseHead:
+    """Only the head."""
+    return CaseHead._make(_HEAD.unpack_from(row))
+
+
+def renewed(row: list[Any], number: Number) -> bytes:
+    """The row of a case as version 1 of the journal has it. It is due at once: then all that is new is counted.
+
+    Args:
+        row: revision, opening, and the times of replies, contacts, resolves, reopenings and closings.
+        number: the number of a leaf.
+    """
+    _, opening, replied, _, resolved, *_ = row
+    if opening is None:
+        return pack_case(HeldCase(CaseHead(due=0), b"", (), from_row(row)))
+    opened, touchpoint, channel, segment, _ = opening
+    replied, resolved = ([at for at in times if at >= opened] for times in (replied, resolved))
+    ends = (
+        ("first_reply", replied[:1]),
+        ("first_resolution", resolved[:1]),
+        ("full_resolution", resolved[-1:]),
+    )
+    places = []
+    for clock, end in ends:
+        leaf = number(Series("resolution", clock, touchpoint, channel, segment or NO_SEGMENT))
+        places += [
+            Place(leaf, at // MINUTE_MS, bin_of(at - opened), at - opened) for at in end if leaf is not None
+        ]
+    return pack_case(HeldCase(CaseHead(due=0), b"", tuple(places), from_row(row)))
