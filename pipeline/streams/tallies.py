@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import uuid4
 
-from pipeline.cases.lifecycle import Rules
 from pipeline.config import Settings
 from pipeline.events.schemas import by_ids
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
@@ -59,7 +58,7 @@ class Tallies:
         topic, settings = self.topics.touchpoints, self.settings
         lookup = self.registry.lookup if self.registry else by_ids
         horizon = round(settings.horizon_of("touchpoints") * 1000)
-        rules = Rules(horizon_ms=horizon)
+        rules = settings.rules()
         decide = DecideTouchpoints(topic, rules, horizon, settings.kafka.partitions, lookup)
         timers = Timers(rules, settings.kafka.partitions)
         return self._tally(
