@@ -155,7 +155,7 @@ def _tampering_is_found(configured):
     for metric in ("csat", "touchpoints", "resolution"):
         one = (
             f"INSERT INTO cells SELECT {columns}, n {{}} 1, total, version + 1 FROM cells FINAL "
-            f"WHERE metric = '{metric}' ORDER BY {columns} LIMIT 1"
+            f"WHERE metric = '{metric}' AND instrument != 'agent' ORDER BY {columns} LIMIT 1"
         )
         change(configured, one.format("+"))
         found = checked(configured)
