@@ -12,7 +12,6 @@ deltas; the sums of the windows are made from it at the time that the clock says
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from functools import cache
 
@@ -20,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.measures.buckets import CELL, HOUR, Buckets, CellRows, HeldCells, room, summed
-from pipeline.measures.cells import MINUTE_MS, Series, marginals
+from pipeline.measures.cells import MINUTE_MS, Series
+from pipeline.measures.series_rows import MARGINALS, SeriesRows
 from pipeline.measures.sums import WindowSums
 from pipeline.measures.windows import DAY, MINUTE, Window
 
@@ -50,12 +50,7 @@ class Rolling:
         self, metric: str, instrument: str, windows: Sequence[Window], keep: int | None = None
     ) -> None:
         self.metric, self.instrument, self.windows = metric, instrument, tuple(windows)
-        self.series: list[Series] = []
-        self._row: dict[Series, int] = {}
-        self._of_touchpoint: dict[str, array[int]] = {}  # its rows; four bytes each, there are many
-        self._leaf: dict[Series, int] = {}
-        self._marginals = np.zeros((0, 8), np.int32)  # leaf -> its rows
-        self._level = np.zeros(0, np.int8)
+        self._rows = SeriesRows(metric, instrument)
         self._bins = np.zeros(0, np.int32)  # ascending
         self._columns = np.zeros(0, np.int32)  # of each of `_bins`
         self._counts = np.zeros((len(self.windows), 0, 4), np.int64)
@@ -70,23 +65,22 @@ class Rolling:
         self._settled = _NEVER  # minutes before this one are kept by the hour
         self._forgotten = self.missing = _NEVER  # minutes before `_forgotten` are not kept
 
-    def leaf(self, series: Series) -> int:
-        """The number of a leaf, which must name every dimension."""
-        known = self._leaf.get(series)
-        if known is not None:
-            return known
-        number = self._leaf[series] = len(self._leaf)
-        rows = [self._row_of(one) for one in marginals(series)]
-        if number == len(self._marginals):
-            self._marginals = room(self._marginals, max(16, 2 * number))
-        self._marginals[number] = rows
-        return number
+    @property
+    def series(self) -> Sequence[Series]:
+        """One a row."""
+        return self._rows.series
+
+    def number(self, leaves: Sequence[Series]) -> Int32s:
+        """The number of each of these leaves, which must name every dimension."""
+        numbers = self._rows.number(leaves)
+        self._grow(len(self._rows), 0)
+        return numbers
 
     def add(self, leaf: Int32s, minute: Int32s, bins: Int32s, n: Int64s, total: Int64s) -> None:
         """Add changes of cells.
 
         Args:
-            leaf: int32, numbers that `leaf` gave.
+            leaf: int32, as `number` gave them.
             minute: int32, buckets in minutes since 1970.
             bins: int32.
             n: int64, changes of counts.
@@ -143,7 +137,7 @@ class Rolling:
         """All cells that are kept: added to a new one that has settled at the same hour, they give the same."""
         minutes, hours = self._minutes.rows(), self._hours.rows()
         minute, cells = (np.concatenate(pair) for pair in zip(minutes, hours, strict=True))
-        names = list(self._leaf)  # in the order of their numbers
+        names = self._rows.leaves
         used, at = np.unique(cells["leaf"], return_inverse=True)
         bins = np.empty(len(self._bins), np.int32)
         bins[self._columns] = self._bins
@@ -159,7 +153,7 @@ class Rolling:
     def changed(self, window: int, levels: Sequence[int]) -> Int64s:
         """The rows of these levels whose sums in a window changed since they were last marked unchanged."""
         self._take_in()
-        rows = len(self.series)
+        rows = len(self._rows)
         return np.flatnonzero(self._changed[window, :rows] & self._are(levels))
 
     def mark(self, window: int, rows: Sequence[int] | Int64s, *, changed: bool) -> None:
@@ -179,7 +173,7 @@ class Rolling:
             self.instrument,
             self.windows[window].name,
             tuple(self.series[row] for row in at.tolist()),
-            self._level[at],
+            self._rows.level[at],
             self._bins.copy(),
             self._counts[window][at[:, None], self._columns[None, :]],
             self._totals[window, at],
@@ -187,17 +181,17 @@ class Rolling:
 
     def rows_of(self, touchpoint: str) -> Sequence[int]:
         """The rows of one touchpoint (of all together where it is empty), with answers or without."""
-        return self._of_touchpoint.get(touchpoint, ())
+        return self._rows.of_touchpoint(touchpoint)
 
     def live(self, window: int, levels: Sequence[int]) -> Int64s:
         """The rows of these levels that have counts in a window, in order of first sight."""
         self._take_in()
-        rows = len(self.series)
+        rows = len(self._rows)
         held = self._counts[window, :rows].sum(axis=1) > 0
         return np.flatnonzero(held & self._are(levels))
 
     def _are(self, levels: Sequence[int]) -> npt.NDArray[np.bool_]:
-        return np.isin(np.arange(8), levels)[self._level[: len(self.series)]]
+        return np.isin(np.arange(8), levels)[self._rows.level]
 
     def _take_in(self) -> None:
         """Let the windows hold what they await. Windows that begin before the same cells take the same sums."""
@@ -221,23 +215,14 @@ class Rolling:
         """Add cells of leaves to the sums of the leaves and their marginals, in these windows."""
         for first in range(0, len(cells), _AT_ONCE):
             some = cells[first : first + _AT_ONCE]
-            rows = self._marginals[some["leaf"]].astype(np.int64)
+            rows = self._rows.marginals(some["leaf"]).astype(np.int64)
             place = (rows * self._counts.shape[2] + some["column"][:, None]).reshape(-1)
             rows = rows.reshape(-1)
-            n, total = (np.repeat(some[name] * sign, 8) for name in ("n", "total"))
+            n, total = (np.repeat(some[name] * sign, MARGINALS) for name in ("n", "total"))
             for window in windows:
                 np.add.at(self._counts[window].reshape(-1), place, n)
                 np.add.at(self._totals[window], rows, total)
                 self._changed[window, rows] = True
-
-    def _row_of(self, series: Series) -> int:
-        row = self._row.setdefault(series, len(self.series))
-        if row == len(self.series):
-            self.series.append(series)
-            self._of_touchpoint.setdefault(series.touchpoint, array("i")).append(row)
-            self._grow(row + 1, 0)
-            self._level[row] = bool(series.touchpoint) + 2 * bool(series.channel) + 4 * bool(series.segment)
-        return row
 
     def _columns_of(self, bins: Int32s) -> Int32s:
         """The column of each bin; new bins get the next ones."""
@@ -264,7 +249,6 @@ class Rolling:
             counts[:, :old_rows, :old_width] = self._counts
             self._counts = counts
         if rows > old_rows:
-            self._level = room(self._level, new_rows)
             self._totals = room(self._totals, new_rows, axis=1)
             self._changed = room(self._changed, new_rows, axis=1)
 

@@ -39,7 +39,6 @@ class Scoreboard:
         self._hour: int | None = None
         self._instruments = instruments
         self._books: dict[tuple[str, str], Rolling | None] = {}
-        self._leaf: dict[Series, int] = {}  # its number in its book
         self._missing: dict[
             tuple[str, str], int
         ] = {}  # of no book: minute before which its cells were let go
@@ -64,7 +63,7 @@ class Scoreboard:
             book = self._book(key)
             if book is not None:
                 number = np.full(len(leaves), -1, np.int32)
-                number[members] = [self._number(book, leaves[k]) for k in members]
+                number[members] = book.number([leaves[k] for k in members])
                 rows = np.flatnonzero(number[at] >= 0)
                 book.add(number[at[rows]], minute[rows], bins[rows], n[rows], total[rows])
             elif key[0] != _UNSCORED:
@@ -221,12 +220,6 @@ class Scoreboard:
     def _scored(self, metric: str, instrument: str) -> bool:
         asked = self._instruments.get(instrument)
         return asked.metric == metric if asked else metric == RESOLUTION or metric in SHARES
-
-    def _number(self, book: Rolling, leaf: Series) -> int:
-        number = self._leaf.get(leaf)
-        if number is None:
-            number = self._leaf[leaf] = book.leaf(leaf)
-        return number
 
 
 def _columns(found: Sequence[tuple[Standing, Place]]) -> tuple[tuple[Standing, ...], tuple[Place, ...]]:

@@ -119,14 +119,14 @@ def test_any_course_equals_a_recount_whenever_somebody_looks(steps, windows, cou
 
 def add(rolling, cells):
     leaves, *numbers = columns(cells)
-    rolling.add(np.array([rolling.leaf(s) for s in leaves], np.int32), *numbers)
+    rolling.add(rolling.number(leaves), *numbers)
 
 
 def restored(rolling, hour, now):
     held, new = rolling.held(), Rolling("csat", "csat_1_5", rolling.windows)
     if hour is not None:
         new.settle(hour)
-    leaf = np.array([new.leaf(s) for s in held.series], np.int32)[held.at] if len(held.at) else held.minute
+    leaf = new.number(held.series)[held.at] if len(held.at) else held.minute
     new.add(leaf, held.minute, held.bin, held.n, held.total)
     assert kept(new) == kept(rolling)
     if now is not None:
@@ -173,7 +173,7 @@ def test_what_changed_is_told_until_it_is_marked(steps):
     for one in steps:
         if isinstance(one, list):
             leaves, *numbers = columns(one)
-            rolling.add(np.array([rolling.leaf(s) for s in leaves], np.int32), *numbers)
+            rolling.add(rolling.number(leaves), *numbers)
         else:
             clock += one
             rolling.advance(clock * 60_000)
@@ -190,7 +190,7 @@ def test_what_changed_is_told_until_it_is_marked(steps):
 def test_levels_and_the_running_minute():
     rolling = Rolling("csat", "csat_1_5", [Window("1h", 3600)])
     rolling.advance(BASE * 60_000 + 30_000)
-    leaf = rolling.leaf(LEAVES[0])
+    (leaf,) = rolling.number(LEAVES[:1])
     for minute in (BASE - 61, BASE - 60, BASE, BASE + 1):
         rolling.add(*columns([(leaf, minute, 5, 1, 5000)]))
     assert [rolling.series[row] for row in rolling.live(0, [LEAF])] == [LEAVES[0]]
@@ -208,7 +208,7 @@ def test_levels_and_the_running_minute():
 def test_old_cells_are_forgotten_and_minutes_become_hours():
     rolling = Rolling("csat", "csat_1_5", [Window("1h", 3600), Window("7d", 7 * 86_400)])
     rolling.advance(BASE * 60_000)
-    leaf = rolling.leaf(LEAVES[0])
+    (leaf,) = rolling.number(LEAVES[:1])
     rolling.add(*columns([(leaf, BASE - m, 5, 1, 0) for m in range(20_000)]))
     rolling.settle(BASE // HOUR)
     assert len(rolling._minutes) <= 27 * HOUR
@@ -222,7 +222,7 @@ def test_old_cells_are_forgotten_and_minutes_become_hours():
 def test_many_small_changes_of_one_minute_add_up():
     rolling = Rolling("csat", "csat_1_5", [Window("5m", 300), Window("30d", 30 * 86_400)])
     rolling.advance(BASE * 60_000)
-    leaf = rolling.leaf(LEAVES[0])
+    (leaf,) = rolling.number(LEAVES[:1])
     for k in range(200):
         rolling.add(*columns([(leaf, BASE - k % 2, k % 5 + 1, 1, 1)]))
     for minutes, left in ((0, [40] * 5), (4, [40] * 5), (5, [20] * 5), (6, [0] * 5)):
@@ -235,5 +235,5 @@ def test_a_batch_may_be_applied_in_pieces(monkeypatch):
     monkeypatch.setattr("pipeline.measures.rolling._AT_ONCE", 2)
     rolling = Rolling("csat", "csat_1_5", [Window("5m", 300)])
     rolling.advance(BASE * 60_000)
-    rolling.add(*columns([(rolling.leaf(leaf), BASE, 5, 1, 5000) for leaf in LEAVES[:5]]))
+    rolling.add(*columns([(rolling.number([leaf])[0], BASE, 5, 1, 5000) for leaf in LEAVES[:5]]))
     assert rolling.sums(0, rolling.live(0, [OVERALL])).counts.tolist() == [[5]]
