@@ -35,7 +35,7 @@ def test_a_worker_recovers_what_was_filled_in(
     apache_kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(place, "BUILD", tmp_path)
-    told = measure(Broker(apache_kafka, os.getpid()), 100_000, 600)
+    (told,) = measure(Broker(apache_kafka, os.getpid()), 100_000, 600)
     assert (told.ids, told.leaves) == (100_000, 600)
     assert told.cells >= 600
     assert told.ids_mb > 0
