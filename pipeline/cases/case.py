@@ -33,7 +33,7 @@ _CODES = MappingProxyType(
         "case_closed": CLOSED,
     }
 )
-_BITS, _CODE = 3, 7
+ACTION_BITS, ACTION = 3, 7  # of a mark: its lowest bits, and what takes them out
 _DAY_MS = 86_400_000
 _REVISIONS_A_DAY = 1000
 _LAST_REVISION_BASE = 2_000_000_000  # a revision is an int of 32 bits
@@ -83,20 +83,22 @@ class Case(NamedTuple):
     @property
     def first_ms(self) -> int:
         """The earliest event; NEVER of a case that heard none."""
-        firsts = [opening.at_ms for opening in self.openings[:1]] + [time_of(m) for m in self.heard[:1]]
-        return min(firsts, default=NEVER)
+        heard, openings = self.heard, self.openings
+        if not heard or not openings:
+            return heard[0] >> ACTION_BITS if heard else openings[0].at_ms if openings else NEVER
+        return min(heard[0] >> ACTION_BITS, openings[0].at_ms)
 
     @property
     def last_ms(self) -> int:
         """The latest event; NEVER of a case that heard none."""
-        heard, openings = self.heard, self.openings
-        last = heard[-1] >> _BITS if heard else NEVER
-        return max(last, openings[-1].at_ms) if openings else last
+        last = self.heard[-1] >> ACTION_BITS if self.heard else NEVER
+        return max(last, self.openings[-1].at_ms) if self.openings else last
 
     @property
     def now_ms(self) -> int:
         """The time of the case: its latest event proves that time has passed, and so does its clock."""
-        return max(self.clock_ms, self.last_ms)
+        last = self.last_ms
+        return last if last > self.clock_ms else self.clock_ms
 
 
 UNHEARD = Case()  # the one of which nothing is known
@@ -104,17 +106,17 @@ UNHEARD = Case()  # the one of which nothing is known
 
 def mark_of(at_ms: int, action: int) -> int:
     """A time and an action as one number, which sorts by time and then in the order of the actions."""
-    return at_ms << _BITS | action
+    return at_ms << ACTION_BITS | action
 
 
 def time_of(mark: int) -> int:
     """The time of a mark, milliseconds since 1970."""
-    return mark >> _BITS
+    return mark >> ACTION_BITS
 
 
 def action_of(mark: int) -> int:
     """The action of a mark, REPLIED to CLOSED."""
-    return mark & _CODE
+    return mark & ACTION
 
 
 def step(case: Case | None, event: CaseEvent) -> Case:
@@ -127,7 +129,7 @@ def step(case: Case | None, event: CaseEvent) -> Case:
     action = _CODES.get(event[0])
     if action is None:
         return _opened(before, Opening(*event[1:])) if event[0] == OPENED else before
-    heard = _with(before.heard, event[1] << _BITS | action)
+    heard = _with(before.heard, event[1] << ACTION_BITS | action)
     if heard is before.heard:
         return before
     return Case(before.openings, heard, before.clock_ms, _next_revision(before, event[1]))
@@ -175,7 +177,7 @@ def _with(heard: Marks, mark: int) -> Marks:
         if heard[place] == mark:
             return heard
         more = (*heard[:place], mark, *heard[place:])
-    return more if len(more) <= MOST_TIMES else _trimmed(heard, more, mark & _CODE)
+    return more if len(more) <= MOST_TIMES else _trimmed(heard, more, mark & ACTION)
 
 
 def _trimmed(heard: Marks, more: Marks, action: int) -> Marks:
@@ -183,7 +185,7 @@ def _trimmed(heard: Marks, more: Marks, action: int) -> Marks:
 
     Then the earliest and the latest half of all times ever heard are kept, which no order of arrival changes.
     """
-    mine = [mark for mark in more if mark & _CODE == action]
+    mine = [mark for mark in more if mark & ACTION == action]
     if len(mine) <= MOST_TIMES:
         return more
     leaves = bisect_left(more, mine[MOST_TIMES // 2])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline.cases.case import Case, Opening
-from pipeline.cases.due import breach, one_contact
-from pipeline.cases.life import Life, lives
+from pipeline.cases.measured import Judged, measure
 from pipeline.cases.rules import Rules
 
 RESOLUTION = "resolution"
@@ -42,40 +40,37 @@ class Observation(NamedTuple):
     opening: Opening
 
 
+_seen = Observation._make  # half the cost of calling the class
+
+
 def observations(case: Case, rules: Rules) -> tuple[Observation, ...]:
     """What a case shows, at most one a metric and instrument of each of its lives."""
-    now = case.now_ms
-    return tuple(seen for life in lives(case, rules.forget_ms) for seen in _of_life(life, now, rules))
+    found: list[Observation] = []
+    for judged in measure(case, rules).lives:
+        life, _, broken, _, _ = judged
+        opening, replied = life.opening, life.replied
+        if replied is not None:
+            found.append(_seen((RESOLUTION, FIRST_REPLY, replied, replied - opening.at_ms, opening)))
+        if life.resolved is not None and life.resolved_last is not None:
+            found += _of_resolved(judged, life.resolved, life.resolved_last)
+        if broken is not None:
+            found.append(_seen((SLA_BREACH, "", broken.at_ms, int(broken.yes), opening)))
+    return tuple(found)
 
 
-def business_ms(life: Life, rules: Rules) -> int | None:
-    """Full resolution within the hours of its touchpoint; None: it has none, or is not resolved."""
-    schedule = rules.schedule_of(life.opening.touchpoint)
-    if schedule is None or life.resolved_last is None:
-        return None
-    return schedule.between(life.opening.at_ms, life.resolved_last)
-
-
-def _of_life(life: Life, now_ms: int, rules: Rules) -> Iterator[Observation]:
-    opening = life.opening
-    if life.replied is not None:
-        took = life.replied - opening.at_ms
-        yield Observation(RESOLUTION, FIRST_REPLY, life.replied, took, opening)
-    if life.resolved is not None and life.resolved_last is not None:
-        yield from _of_resolved(life, life.resolved, life.resolved_last, rules)
-    for metric, share in ((FCR, one_contact(life, now_ms, rules)), (SLA_BREACH, breach(life, now_ms, rules))):
-        if share is not None:
-            yield Observation(metric, "", share.at_ms, int(share.yes), opening)
-
-
-def _of_resolved(life: Life, first: int, last: int, rules: Rules) -> Iterator[Observation]:
+def _of_resolved(judged: Judged, first: int, last: int) -> list[Observation]:
     """Reopened or not counts at the first resolve: the rate is one of solved cases, by the date of solving."""
+    life, _, _, enough, business_ms = judged
     opening = life.opening
     full = last - opening.at_ms
-    yield Observation(RESOLUTION, FIRST_RESOLUTION, first, first - opening.at_ms, opening)
-    yield Observation(RESOLUTION, FULL_RESOLUTION, last, full, opening)
-    yield Observation(RESOLUTION, AGENT, last, full - life.waited_ms, opening)
-    business = business_ms(life, rules)
-    if business is not None:
-        yield Observation(RESOLUTION, BUSINESS, last, business, opening)
-    yield Observation(REOPEN, "", first, int(life.reopens > 0), opening)
+    found = [
+        _seen((RESOLUTION, FIRST_RESOLUTION, first, first - opening.at_ms, opening)),
+        _seen((RESOLUTION, FULL_RESOLUTION, last, full, opening)),
+        _seen((RESOLUTION, AGENT, last, full - life.waited_ms, opening)),
+        _seen((REOPEN, "", first, int(life.reopens > 0), opening)),
+    ]
+    if business_ms is not None:
+        found.append(_seen((RESOLUTION, BUSINESS, last, business_ms, opening)))
+    if enough is not None:
+        found.append(_seen((FCR, "", enough.at_ms, int(enough.yes), opening)))
+    return found

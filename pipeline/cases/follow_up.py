@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.cases.case import REOPENED, Case, action_of, time_of
-from pipeline.cases.due import breach
-from pipeline.cases.life import Life, lives
+from pipeline.cases.life import Life
+from pipeline.cases.measured import Judged, measure
 from pipeline.cases.rules import Rules
 
 SLA_BREACH = "sla_breach"
@@ -28,14 +28,13 @@ def follow_ups(case_id: str, before: Case | None, after: Case, rules: Rules) -> 
 
 def _wanted(case_id: str, case: Case, rules: Rules) -> dict[str, dict[str, Any]]:
     """Of the newest life: one for its breach, and one for each reopening."""
-    newest = lives(case, rules.forget_ms)[-1:]
-    found = [one for life in newest for one in _of_life(case_id, life, case.now_ms, rules)]
-    return {one["follow_up_id"]: one for one in found}
+    newest = measure(case, rules).lives[-1:]
+    return {one["follow_up_id"]: one for judged in newest for one in _of_life(case_id, judged)}
 
 
-def _of_life(case_id: str, life: Life, now_ms: int, rules: Rules) -> list[dict[str, Any]]:
+def _of_life(case_id: str, judged: Judged) -> list[dict[str, Any]]:
     found = []
-    broken = breach(life, now_ms, rules)
+    life, broken = judged.life, judged.breach
     if broken is not None and broken.yes:
         found.append(_follow_up(case_id, life, SLA_BREACH, f"{case_id}/{SLA_BREACH}", broken.at_ms))
     for mark in life.heard if life.reopens else ():

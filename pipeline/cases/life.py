@@ -12,6 +12,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from pipeline.cases.case import (
+    ACTION,
+    ACTION_BITS,
     CLOSED,
     CONTACTED,
     MOST_OPENINGS,
@@ -26,7 +28,6 @@ from pipeline.cases.case import (
     Marks,
     Opening,
     action_of,
-    mark_of,
     time_of,
 )
 
@@ -62,59 +63,61 @@ class Life(NamedTuple):
     contacts: int
     reopens: int
 
-    def closed_at(self, at_ms: int) -> bool:
-        """Whether at that instant it was closed and not reopened."""
+    def stays_closed(self, at_ms: int) -> bool:
+        """Whether it was closed by that instant, and has not been reopened since."""
         last = None
         for mark in self.heard:
-            if time_of(mark) > at_ms:
-                break
-            if action_of(mark) in (CLOSED, REOPENED):
-                last = action_of(mark)
+            action = action_of(mark)
+            if action == REOPENED or (action == CLOSED and time_of(mark) <= at_ms):
+                last = action
         return last == CLOSED
-
-    def comes_back(self, at_ms: int) -> bool:
-        """Whether it was reopened or resolved after that instant."""
-        return any(time_of(m) > at_ms and action_of(m) in (REOPENED, RESOLVED) for m in self.heard)
 
 
 def lives(case: Case, forget_ms: int) -> tuple[Life, ...]:
     """The lives that have an opening, oldest first; most often one."""
-    if not case.openings:
+    openings, heard = case.openings, case.heard
+    if not openings:
         return ()
     if case.last_ms - case.first_ms <= forget_ms:
-        return (life(case.openings[0], case.heard),)
+        return (life(openings[0], heard),)
     return tuple(life(openings[0], heard) for openings, heard in _apart(case, forget_ms) if openings)
 
 
 def life(opening: Opening, heard: Marks) -> Life:
     """The life that begins with an opening; marks before it are left out."""
     opened = opening.at_ms
-    heard = heard[bisect_left(heard, mark_of(opened, 0)) :]
+    if heard and heard[0] < opened << ACTION_BITS:
+        heard = heard[bisect_left(heard, opened << ACTION_BITS) :]
     replied = resolved = resolved_last = waiting = further = None
     replies = contacts = reopens = waited = waited_ms = 0
     for mark in heard:
-        at, action = time_of(mark), action_of(mark)
+        action = mark & ACTION  # written out: this loop is most of what a case costs
         if action == REPLIED:
             replies += 1
-            replied = at if replied is None else replied
-        elif action == CONTACTED:
-            if at > opened:
-                contacts += 1
-                further = at if further is None else further
+            if replied is None:
+                replied = mark >> ACTION_BITS
+        elif action == RESOLVED:
+            resolved_last = mark >> ACTION_BITS
+            if resolved is None:
+                resolved = resolved_last
+            if waiting is not None:
+                waited += resolved_last - waiting
+                waiting = None
+            waited_ms = waited
         elif action == WAITING:
-            waiting = at if waiting is None else waiting
-        elif action in (RESUMED, RESOLVED):
-            waited += 0 if waiting is None else at - waiting
-            waiting = None
-            if action == RESOLVED:
-                resolved = at if resolved is None else resolved
-                resolved_last, waited_ms = at, waited
-        elif action == REOPENED:
-            reopens += 1
-            further = at if further is None else further
-    return Life(
-        opening, heard, replied, resolved, resolved_last, waited_ms, further, replies, contacts, reopens
-    )
+            if waiting is None:
+                waiting = mark >> ACTION_BITS
+        elif action == RESUMED:
+            if waiting is not None:
+                waited += (mark >> ACTION_BITS) - waiting
+                waiting = None
+        elif action == REOPENED or (action == CONTACTED and mark >> ACTION_BITS > opened):
+            reopens += action == REOPENED
+            contacts += action == CONTACTED
+            if further is None:
+                further = mark >> ACTION_BITS
+    counts = replies, contacts, reopens
+    return Life._make((opening, heard, replied, resolved, resolved_last, waited_ms, further, *counts))
 
 
 def _apart(case: Case, forget_ms: int) -> Iterator[tuple[tuple[Opening, ...], Marks]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pipeline.cases.case import UNHEARD, Case, CaseEvent, Opening, passed, step
 from pipeline.cases.clocks import CLOCKS, RESOLUTION, SHARES, Observation, observations
-from pipeline.cases.due import forget_at, next_due
 from pipeline.cases.follow_up import follow_ups
 from pipeline.cases.resolution import resolution
 from pipeline.cases.row import from_row, to_row
 from pipeline.cases.rules import Rules, Target
 from pipeline.cases.schedule import Schedule, Version
+from pipeline.cases.timing import forget_at, next_due
 
 __all__ = [
     "CLOCKS",

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.cases.case import Case
-from pipeline.cases.clocks import business_ms
-from pipeline.cases.due import breach, one_contact
-from pipeline.cases.life import lives
+from pipeline.cases.measured import measure
 from pipeline.cases.rules import Rules
 
 
@@ -16,13 +14,12 @@ def resolution(case_id: str, case: Case, rules: Rules) -> dict[str, Any] | None:
 
     Times are milliseconds since 1970, durations seconds. None is "unknown".
     """
-    resolved = [life for life in lives(case, rules.forget_ms) if life.resolved is not None]
+    resolved = [judged for judged in measure(case, rules).lives if judged.life.resolved is not None]
     if not resolved:
         return None
-    life, now = resolved[-1], case.now_ms
+    life, _, broken, enough, business_ms = resolved[-1]
     opening, first, last = life.opening, life.resolved, life.resolved_last
     target = rules.target_of(opening.priority)
-    broken, enough = breach(life, now, rules), one_contact(life, now, rules)
     return {
         "case_id": case_id,
         "occurred_at": last,
@@ -35,7 +32,7 @@ def resolution(case_id: str, case: Case, rules: Rules) -> dict[str, Any] | None:
         "first_resolution_seconds": _since(opening.at_ms, first),
         "full_resolution_seconds": _since(opening.at_ms, last),
         "agent_seconds": _since(opening.at_ms + life.waited_ms, last),
-        "business_seconds": _since(0, business_ms(life, rules)),
+        "business_seconds": _since(0, business_ms),
         "replies": life.replies,
         "contacts": life.contacts,
         "reopens": life.reopens,

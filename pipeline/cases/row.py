@@ -20,8 +20,9 @@ from pipeline.cases.case import (
 )
 
 _HEAD = Struct("<qiHH")  # clock, revision, marks, openings
-_OPENING = Struct("<qi")  # when, bytes of its texts
-_SIZE = Struct("<i")  # -1 for None
+_OPENING = Struct("<qii")  # when, bytes of its dimensions, bytes of its customer
+_SIZE = Struct("<i")
+_NONE = -1  # in the place of a size
 _V1 = (REPLIED, CONTACTED, RESOLVED, REOPENED, CLOSED)
 
 
@@ -30,8 +31,10 @@ def to_row(case: Case) -> bytes:
     parts = [_HEAD.pack(case.clock_ms, case.revision, len(case.heard), len(case.openings))]
     parts.append(array("q", case.heard).tobytes())
     for opening in case.openings:
-        texts = _packed(opening[1:])
-        parts += (_OPENING.pack(opening.at_ms, len(texts)), texts)
+        at_ms, *dimensions, customer = opening
+        texts = _packed(tuple(dimensions))
+        who = b"" if customer is None else customer.encode()
+        parts += (_OPENING.pack(at_ms, len(texts), _NONE if customer is None else len(who)), texts, who)
     return b"".join(parts)
 
 
@@ -44,22 +47,25 @@ def from_row(row: bytes | list[Any]) -> Case:
     heard = array("q", row[_HEAD.size : at])
     openings = []
     for _ in range(count):
-        when, size = _OPENING.unpack_from(row, at)
-        at += _OPENING.size
-        openings.append(Opening(when, *_unpacked(row[at : at + size])))
-        at += size
-    return Case(tuple(openings), tuple(heard), clock, revision)
+        when, texts, who = _OPENING.unpack_from(row, at)
+        at += _OPENING.size + texts
+        dimensions = _unpacked(row[at - texts : at])
+        customer = None if who == _NONE else row[at : at + who].decode()
+        openings.append(Opening._make((when, *dimensions, customer)))
+        at += max(who, 0)
+    return Case._make((tuple(openings), tuple(heard), clock, revision))
 
 
+@lru_cache(maxsize=1 << 12)
 def _packed(texts: tuple[str | None, ...]) -> bytes:
     parts: list[bytes] = []
     for text in texts:
         encoded = b"" if text is None else text.encode()
-        parts += (_SIZE.pack(-1 if text is None else len(encoded)), encoded)
+        parts += (_SIZE.pack(_NONE if text is None else len(encoded)), encoded)
     return b"".join(parts)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 12)  # one text of a touchpoint, not one a case
 def _unpacked(packed: bytes) -> tuple[Any, ...]:
     texts: list[str | None] = []
     at = 0

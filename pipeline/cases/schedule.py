@@ -71,7 +71,10 @@ class _Block(NamedTuple):
     def until(self, at: int) -> int:
         """Milliseconds worked in this block before an instant in it."""
         place = bisect_right(self.starts, at) - 1
-        return self.sums[place] - max(self.ends[place] - at, 0) if place >= 0 else 0
+        if place < 0:
+            return 0
+        left = self.ends[place] - at
+        return self.sums[place] - left if left > 0 else self.sums[place]
 
     @property
     def total(self) -> int:
@@ -90,8 +93,11 @@ class Schedule:
         first, last = start >> _SHIFT, end >> _SHIFT
         if first < 0 or last >= _BLOCKS:
             return None
+        block = self._block(first)
+        if first == last:
+            return block.until(end) - block.until(start)
         whole = sum(self._block(k).total for k in range(first, last))
-        return whole + self._block(last).until(end) - self._block(first).until(start)
+        return whole + self._block(last).until(end) - block.until(start)
 
     def after(self, start: int, milliseconds: int) -> int | None:
         """The first instant at which so much has been worked since `start`; None if that never comes."""

@@ -137,10 +137,10 @@ def test_a_flood_keeps_the_first_and_the_last_in_every_order(ats: list[int], ran
     assert len(resolved) == MOST_TIMES
 
 
-def test_a_million_events_of_one_case_stay_small():
-    case = after(*(happened("replied", at * 7919 % 100_003) for at in range(100_003)))
+def test_a_flood_of_events_of_one_case_stays_small():
+    case = after(*(happened("replied", at * 7919 % 10_007) for at in range(10_007)))
     half = MOST_TIMES // 2
-    assert times(case, 0) == [*range(half), *range(100_003 - half, 100_003)]
+    assert times(case, 0) == [*range(half), *range(10_007 - half, 10_007)]
 
 
 def test_a_flood_of_openings_keeps_the_first_and_the_last():
