@@ -15,7 +15,7 @@ from pipeline.errors import FeedbackError
 
 # Groups of the help page and their commands; "check-config" is the function `run` of check_config.py.
 COMMANDS = {
-    "Start": ("demo", "setup", "worker", "gateway", "store"),
+    "Start": ("demo", "setup", "worker", "gateway", "page", "store"),
     "Mend": ("rebuild", "reset", "rewind"),
     "Send": ("emit", "replay"),
     "Look": ("report", "query", "verify", "trace"),

@@ -121,6 +121,9 @@ class Page(Table):
     """The built-in page."""
 
     listen: Address = _loopback(8080)
+    workers: Annotated[tuple[Address, ...], Comma] = ()
+    """metrics.listen of every worker, by default that of this configuration. A host name that has several addresses
+    stands for a worker at each."""
 
 
 class Horizons(Table):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,6 @@ from pipeline.page import server
 from pipeline.streams.setup import ensure
 
 START_SECONDS = 90.0
-PAGE_GRACE = 1.0
 
 
 @dataclass
@@ -80,17 +79,12 @@ class Demo:
 
     @asynccontextmanager
     async def _page(self) -> AsyncIterator[web.Application]:
-        app = server.of(self.settings)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=PAGE_GRACE)
-        await runner.setup()
-        try:
-            listen = self.settings.page.listen
+        app, listen = server.of(self.settings), self.settings.page.listen
+        async with AsyncExitStack() as stack:
             async with self.say.step("page") as step:
-                await web.TCPSite(runner, listen.host, listen.port).start()
+                await stack.enter_async_context(server.listening(app, listen))
                 step.detail = f"http://{server.reachable(listen)}"
             yield app
-        finally:
-            await runner.cleanup()
 
     async def _broker_and_worker(self) -> None:
         async with self.say.step("broker") as step:

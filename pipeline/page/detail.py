@@ -1,43 +1,35 @@
-"""One touchpoint looked at closely: asked of the worker only while somebody looks, once for all who look."""
+"""One touchpoint looked at closely: asked of the workers only while somebody looks, once for all who look."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import aiohttp
-
-log = logging.getLogger(__name__)
+from pipeline.page.workers import Refused, Workers
 
 FRESH = 1.0  # seconds for which an answer serves everybody who asks the same
-AT_ONCE = 200  # different questions within that time; the worker has other things to do
-PATIENCE = aiohttp.ClientTimeout(total=5)
+AT_ONCE = 200  # different questions within that time; the workers have other things to do
 NAMES = ("window", "touchpoint", "channel", "segment")
 
 
 class Said(NamedTuple):
-    """The worker's answer as it came."""
+    """An answer for a browser."""
 
     status: int
     body: bytes
 
 
-_AWAY = Said(503, b"the worker does not answer: is `feedback worker` running?\n")
+_AWAY = Said(503, b"no worker answers: is `feedback worker` running?\n")
 _TOO_MANY = Said(503, b"too many different questions at once: ask again\n")
 
 
 class Details:
-    """Asks the worker's /scores for one selection.
+    """Asks all workers for one selection."""
 
-    Args:
-        scores: URL of the worker's /scores.
-        session: to ask with.
-    """
-
-    def __init__(self, scores: str, session: aiohttp.ClientSession) -> None:
-        self._scores, self._session = scores, session
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
         self._asked: dict[tuple[str, ...], tuple[float, asyncio.Task[Said]]] = {}
 
     async def ask(self, query: Mapping[str, str]) -> Said:
@@ -55,8 +47,9 @@ class Details:
 
     async def _get(self, query: Mapping[str, str]) -> Said:
         try:
-            async with self._session.get(self._scores, params=query, timeout=PATIENCE) as answer:
-                return Said(answer.status, await answer.read())
-        except (aiohttp.ClientError, TimeoutError) as fault:
-            log.debug("the worker does not answer", extra={"fault": str(fault)})
+            told = await self._workers.ask(query)
+        except Refused as refused:
+            return Said(400, str(refused).encode())
+        if told is None:
             return _AWAY
+        return Said(200, json.dumps({name: told.rows(name) for name in ("scores", "answers")}).encode())

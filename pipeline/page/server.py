@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,9 +12,11 @@ from urllib.parse import unquote, urlsplit
 from aiohttp import ClientSession, web
 
 from pipeline.config import Listen, Settings
+from pipeline.errors import FeedbackError
 from pipeline.page.detail import Details
 from pipeline.page.hub import Hub
 from pipeline.page.watch import Sources, Watch
+from pipeline.page.workers import Workers
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
@@ -27,6 +29,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
+_GRACE = 1.0  # seconds for open pages when it ends
 RETRY_MS = 1000  # how soon a browser connects again
 
 WATCH = web.AppKey("watch", Watch)
@@ -57,11 +60,35 @@ def application(sources: Sources, about: Mapping[str, Any]) -> web.Application:
 
     async def asking(app: web.Application) -> AsyncIterator[None]:
         async with ClientSession() as session:
-            app[_DETAILS] = Details(sources.scores, session)
+            app[_DETAILS] = Details(Workers(sources.workers, session))
             yield
 
     app.cleanup_ctx.extend((watching, asking))
     return app
+
+
+@asynccontextmanager
+async def listening(app: web.Application, listen: Listen) -> AsyncIterator[None]:
+    """Serve the page inside the block.
+
+    Raises:
+        FeedbackError: the address is in use.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
+    await runner.setup()
+    try:
+        await _started(runner, listen)
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _started(runner: web.AppRunner, listen: Listen) -> None:
+    try:
+        await web.TCPSite(runner, listen.host, listen.port).start()
+    except OSError as error:
+        msg = f"the page cannot listen on {listen} ({error.strerror}): set page.listen to a free port"
+        raise FeedbackError(msg) from error
 
 
 def of(settings: Settings) -> web.Application:
@@ -70,17 +97,17 @@ def of(settings: Settings) -> web.Application:
 
 
 def sources_of(settings: Settings) -> Sources:
-    """Where this configuration has its worker and its store."""
-    scores = f"http://{reachable(settings.metrics.listen)}/scores"
+    """Where this configuration has its workers and its store."""
+    workers = tuple(map(reachable, settings.page.workers or (settings.metrics.listen,)))
     if settings.store.folder:
-        return Sources(scores, f"http://{reachable(settings.store.http)}/", settings.store.database)
+        return Sources(workers, f"http://{reachable(settings.store.http)}/", settings.store.database)
     dsn = urlsplit(settings.store.dsn)
     login = {
         "X-ClickHouse-User": unquote(dsn.username or "default"),
         "X-ClickHouse-Key": unquote(dsn.password or ""),
     }
     place = dsn.netloc.rpartition("@")[2]
-    return Sources(scores, f"{dsn.scheme}://{place}/", settings.store.database, login)
+    return Sources(workers, f"{dsn.scheme}://{place}/", settings.store.database, login)
 
 
 def about_of(settings: Settings) -> dict[str, Any]:

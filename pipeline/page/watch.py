@@ -1,4 +1,4 @@
-"""Keeps the page's board in step with the worker and the store. Whoever is away is asked again."""
+"""Keeps the page's board in step with the workers and the store. Whoever is away is asked again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import Any
 
 import aiohttp
 
+from pipeline.config import Listen
 from pipeline.page import trends
 from pipeline.page.board import Board
 from pipeline.page.hub import Hub
+from pipeline.page.workers import Part, Refused, Told, Workers
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ SCORES_EVERY = 1.0  # seconds
 TRENDS_EVERY = 15.0
 TRENDS_RETRY = 2.0
 PATIENCE = aiohttp.ClientTimeout(total=5)
-_AWAY = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
+_AWAY = (Refused, aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,13 @@ class Sources:
     """Where the numbers come from.
 
     Attributes:
-        scores: URL of the worker's /scores.
+        workers: addresses of their HTTP servers; a name with several addresses is a worker at each.
         store: URL of the ClickHouse HTTP interface.
         database: of the views.
         login: headers that let us read there; none on an embedded store.
     """
 
-    scores: str
+    workers: tuple[Listen, ...]
     store: str
     database: str = "feedback"
     login: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Watch:
     def __init__(self, sources: Sources, hub: Hub) -> None:
         self._sources, self._hub = sources, hub
         self._board = Board()
+        self._parts: dict[int, Part] = {}
         self._worker = ""
         self.scored = asyncio.Event()
 
@@ -63,22 +66,27 @@ class Watch:
             both.create_task(self._trends(session))
 
     async def _scores(self, session: aiohttp.ClientSession) -> None:
+        workers = Workers(self._sources.workers, session)
         while True:
             try:
-                async with session.get(self._sources.scores, raise_for_status=True) as answer:
-                    self._take(await answer.json())
+                self._take(await workers.ask())
             except _AWAY as fault:
-                log.debug("the worker does not answer", extra={"fault": str(fault)})
+                log.debug("the workers say nothing that can be read", extra={"fault": repr(fault)})
                 self._state("away")
             await asyncio.sleep(SCORES_EVERY)
 
-    def _take(self, answer: Mapping[str, Any]) -> None:
-        changed = self._board.take(answer["scores"])
+    def _take(self, told: Told | None) -> None:
+        """Of a partition that nobody tells of just now the last scores stay; the state says that they are not live."""
+        if told is None:
+            self._state("away")
+            return
+        self._parts = {p: part for p, part in (self._parts | dict(told.parts)).items() if p < told.of}
+        changed = self._board.take(row for part in self._parts.values() for row in part["scores"])
         if changed:
-            whole = {"at": answer["at"], "full": True, "rows": list(self._board.rows.values())}
-            self._hub.publish("scores", whole, {"at": answer["at"], "full": False, "rows": changed})
+            whole = {"at": told.at, "full": True, "rows": list(self._board.rows.values())}
+            self._hub.publish("scores", whole, {"at": told.at, "full": False, "rows": changed})
             self.scored.set()
-        self._state("live" if answer["ready"] else "catching_up")
+        self._state("catching_up" if not told.ready else "live" if told.whole else "partly")
 
     def _state(self, worker: str) -> None:
         if worker != self._worker:

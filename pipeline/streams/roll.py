@@ -20,7 +20,6 @@ from pipeline.journal.log import Log, Unknown
 from pipeline.journal.roll_snapshot import RollSnapshots
 from pipeline.journal.rollup import Source
 from pipeline.measures.cells import Series
-from pipeline.measures.drilldown import Selection, answers
 from pipeline.measures.news import News
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.sums import WindowSums
@@ -155,25 +154,12 @@ class Roll:
 
     def owned(self) -> list[WindowSums]:
         """What stands in the windows now: leaves, touchpoints and overall, those that have answers there."""
-        return [sums for board in self._boards() for sums in board.sums()]
+        return [sums for _, _, board in self.boards() for sums in board.sums()]
 
-    def scores(self) -> list[dict[str, Any]]:
-        """The scores of touchpoints and overall now; nothing where nobody answered."""
-        return [row for board in self._boards() for one in board.standings() for row in one.rows()]
-
-    def around(self, chosen: Selection) -> dict[str, list[dict[str, Any]]]:
-        """A selection with its channels and segments: their scores now, and how often each answer was given."""
-        boards = [(board, list(board.around(chosen))) for board in self._boards()]
-        standings = (one for board, found in boards for sums in found for one in board.standings_of(sums))
-        return {
-            "scores": [row for one in standings for row in one.rows()],
-            "answers": [row for _, found in boards for row in answers(chosen, found)],
-        }
-
-    def _boards(self) -> list[Scoreboard]:
-        """The windows of the recovered partitions, now. Needs neither broker nor store."""
+    def boards(self) -> list[tuple[int, int, Scoreboard]]:
+        """The recovered partitions: number, position, and windows now. Needs neither broker nor store."""
         now_ms = self._now_ms()
-        return [owned.board(now_ms) for owned in self._ready()]
+        return [(owned.number, owned.partition.position, owned.board(now_ms)) for owned in self._ready()]
 
     def _ready(self) -> list[Owned]:
         return [owned for owned in self._owned.values() if owned.ready]

@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from pipeline.errors import FeedbackError
 from pipeline.measures.drilldown import Selection
+from pipeline.streams.standing import parts
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
-    from pipeline.streams.roll import Roll
     from pipeline.streams.worker import Worker
 
 
@@ -68,14 +68,11 @@ def _routes(worker: Worker) -> web.RouteTableDef:
     @routes.get("/scores")
     async def scores(request: web.Request) -> web.Response:
         chosen = _selection(request.query, worker.settings)
-        said = _said(worker.roll, chosen) if worker.roll else {"scores": []}
-        return web.json_response({"at": datetime.now(UTC).isoformat(), "ready": worker.ready, **said})
+        said = {"ready": worker.ready, "of": worker.settings.kafka.partitions}
+        found = parts(worker.roll, chosen) if worker.roll else []
+        return web.json_response({"at": datetime.now(UTC).isoformat(), **said, "parts": found})
 
     return routes
-
-
-def _said(roll: Roll, chosen: Selection | None) -> dict[str, list[dict[str, Any]]]:
-    return {"scores": roll.scores()} if chosen is None else roll.around(chosen)
 
 
 def _selection(query: Mapping[str, str], settings: Settings) -> Selection | None:

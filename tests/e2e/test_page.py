@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
+from pipeline.config import Listen
 from pipeline.measures.cells import Series
 from pipeline.measures.drilldown import Selection
 from pipeline.measures.instruments import SHIPPED
@@ -91,17 +92,19 @@ class Sides:
         self.parts = list(PARTS)
         self.answers = dict(ANSWERS)
         self.ready = True
+        self.partitions = 1
         self.away = False
         self.points: list[dict[str, Any]] = []
 
     async def worker(self, request: web.Request) -> web.Response:
         if self.away:
             raise web.HTTPServiceUnavailable
-        said = {"at": "2026-03-01T12:00:00Z", "ready": self.ready, "scores": self.scores}
+        said = {"partition": 0, "position": 1, "scores": self.scores}
         if "touchpoint" in request.query:
             chosen = Selection(*(request.query.get(name, "") for name in Selection._fields))
             said |= {"scores": self.around(chosen), "answers": self.answers.get(chosen[1:], [])}
-        return web.json_response(said)
+        whole = {"at": "2026-03-01T12:00:00Z", "ready": self.ready, "of": self.partitions, "parts": [said]}
+        return web.json_response(whole)
 
     def around(self, chosen: Selection) -> list[dict[str, Any]]:
         """As the real one: what stands around a selection in its window, and itself in every window."""
@@ -138,7 +141,7 @@ async def sources(sides: Sides) -> AsyncIterator[Sources]:
     app.router.add_get("/scores", sides.worker)
     app.router.add_post("/", sides.store)
     async with listening(app) as port:
-        yield Sources(f"http://127.0.0.1:{port}/scores", f"http://127.0.0.1:{port}/")
+        yield Sources((Listen("127.0.0.1", port),), f"http://127.0.0.1:{port}/")
 
 
 @pytest.fixture
@@ -253,7 +256,9 @@ async def test_it_says_when_the_worker_is_away_or_catching_up(tab: Tab, address:
     sides.away = True
     await tab.until(f"{STATE} === 'waiting for the worker'")
     assert (await tab.ask(text("payment"))).startswith("52")  # what is known stays readable
-    sides.ready, sides.away = True, False
+    sides.ready, sides.away, sides.partitions = True, False, 2
+    await tab.until(f"{STATE} === 'a worker does not answer'")
+    sides.partitions = 1
     await tab.until(f"{STATE} === 'live'")
 
 

@@ -48,7 +48,11 @@ def test_it_is_what_the_compose_specification_allows(compose: Json) -> None:
 
 
 def test_everything_is_there(compose: Json) -> None:
-    parts = {"kafka", "clickhouse", "setup", "worker", "gateway", "prometheus", "alertmanager", "grafana"}
+    parts = {"kafka", "clickhouse", "setup", "worker", "gateway", "page"} | {
+        "prometheus",
+        "alertmanager",
+        "grafana",
+    }
     assert compose["services"].keys() == parts
 
 
@@ -99,7 +103,7 @@ def test_everything_that_stays_says_whether_it_is_well(compose: Json) -> None:
             assert how["condition"] == ("service_completed_successfully" if once else "service_healthy"), name
 
 
-@pytest.mark.parametrize("name", ["setup", "worker", "gateway"])
+@pytest.mark.parametrize("name", ["setup", "worker", "gateway", "page"])
 def test_our_own_settings_are_valid(name: str, compose: Json, monkeypatch: pytest.MonkeyPatch) -> None:
     values = environment(compose["services"][name])
     for key, value in values.items():
@@ -123,6 +127,14 @@ def test_prometheus_finds_the_workers_and_its_alertmanager(compose: Json) -> Non
     assert listen == f"0.0.0.0:{found['port']}"
     ((target,),) = [one["targets"] for one in prometheus["alerting"]["alertmanagers"][0]["static_configs"]]
     assert target.partition(":")[0] in compose["services"]
+
+
+def test_the_page_finds_the_workers(compose: Json, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in environment(compose["services"]["page"]).items():
+        monkeypatch.setenv(key, value)
+    (workers,) = config.load(DEPLOY / "feedback.toml").page.workers
+    listen = environment(compose["services"]["worker"])["FEEDBACK_METRICS__LISTEN"]
+    assert (workers.host, f"0.0.0.0:{workers.port}") == ("worker", listen)
 
 
 def test_alertmanager_reads_its_pager_from_the_secret(compose: Json) -> None:

@@ -12,6 +12,7 @@ const LOOK = 2_000; // how often a detail that is open is asked for again
 const STATES = {
   live: "live",
   catching_up: "catching up",
+  partly: "a worker does not answer",
   away: "waiting for the worker",
 };
 

@@ -1,12 +1,15 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
+from pipeline.config import Listen
 from pipeline.page import detail
 from pipeline.page.detail import Details
+from pipeline.page.workers import Workers
 
 
 class Worker:
@@ -20,7 +23,8 @@ class Worker:
         self.asked.append(dict(request.query))
         self.reached.set()
         await self.go_on.wait()
-        return web.Response(text=f"answer {len(self.asked)}")
+        part = {"partition": 0, "position": 1, "scores": [len(self.asked)], "answers": []}
+        return web.json_response({"at": "", "ready": True, "of": 1, "parts": [part]})
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ async def details(worker: Worker) -> AsyncIterator[Details]:
     app = web.Application()
     app.router.add_get("/scores", worker.scores)
     async with TestServer(app) as server, ClientSession() as session:
-        yield Details(str(server.make_url("/scores")), session)
+        yield Details(Workers([Listen("127.0.0.1", server.port or 0)], session))
 
 
 CHECKOUT = {"window": "1h", "touchpoint": "checkout"}
@@ -44,7 +48,7 @@ async def test_who_asks_the_same_shares_one_question_and_may_leave(details: Deta
     await worker.reached.wait()
     first.cancel()
     worker.go_on.set()
-    assert {(await each).body for each in others} == {b"answer 1"}
+    assert {(await each).body for each in others} == {b'{"scores": [1], "answers": []}'}
     assert worker.asked == [{"window": "1h", "touchpoint": "checkout", "channel": "", "segment": ""}]
 
 
@@ -53,7 +57,8 @@ async def test_an_answer_is_asked_for_again_when_it_is_old(
 ) -> None:
     worker.go_on.set()
     monkeypatch.setattr(detail, "FRESH", 0.0)
-    assert [(await details.ask(CHECKOUT)).body for _ in range(2)] == [b"answer 1", b"answer 2"]
+    said = [json.loads((await details.ask(CHECKOUT)).body)["scores"] for _ in range(2)]
+    assert said == [[1], [2]]
 
 
 async def test_too_many_different_questions_are_refused(

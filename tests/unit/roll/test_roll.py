@@ -25,6 +25,7 @@ from pipeline.measures.cells import Series, marginals
 from pipeline.measures.instruments import SHIPPED
 from pipeline.measures.scores import score
 from pipeline.streams.roll import Roll
+from pipeline.streams.standing import parts
 from tests.support.memory_log import MemoryLog
 
 NOW = 29_000_000 * 60
@@ -233,11 +234,16 @@ async def test_two_owners_lost_acknowledgements_and_any_delivery(seed):
         assert last_scores(sender.sent["scores"]) == expected
         shown = {
             (Series(*(row[f] for f in Series._fields)), row["window"]): (row["n"], row["value"])
-            for row in roll.scores()
+            for row in standing_rows(roll)
         }
         assert shown == expected
     assert not told.missing
     assert told.recoveries >= 2
+
+
+def standing_rows(roll):
+    """Scores of touchpoints and overall, as the page is told."""
+    return [row for part in parts(roll, None) for row in part["scores"]]
 
 
 async def test_windows_roll_and_scores_end_without_any_record_and_while_sends_fail():
@@ -246,12 +252,12 @@ async def test_windows_roll_and_scores_end_without_any_record_and_while_sends_fa
     log.put(one_answer())
     await roll.recover(0)
     await roll.tick(NOW * 1000)
-    assert [row["n"] for row in roll.scores()] == [1, 1]
+    assert [row["n"] for row in standing_rows(roll)] == [1, 1]
     assert len(sender.sent["scores"]) == 2
     sender.trouble = 10.0
     now[0] += 3700
     assert await roll.tick(int(now[0] * 1000)) == 0
-    assert roll.scores() == roll.owned() == []
+    assert standing_rows(roll) == roll.owned() == []
     sender.trouble = 0.0
     assert await roll.tick(int(now[0] * 1000)) == 2
     assert last_scores(sender.sent["scores"]) == {}
