@@ -15,8 +15,10 @@ Every metric that a worker shows at `metrics.listen` (default http://127.0.0.1:9
 `python -m grafana.generate` from `pipeline/stores/metrics.py`: change it there. What the alerts on them mean is in
 [operations.md](operations.md#alerts).
 
-Sum counters over workers. Of gauges of a partition or a window take the maximum: while a partition moves, two workers
-can show it. What a worker does not own any more it does not show.
+Sum counters over workers, and the additive counts of windows. No two workers show the same window: while the group
+shares its partitions out anew, some seconds, nobody shows any, nor does a worker that has heard nothing from the group
+for `kafka.session_timeout`, since others may have been given what it had. Of gauges of a partition take the maximum:
+while it moves, two workers can show it. What a worker does not own any more it does not show.
 """
 
 LABELS: Final = {

@@ -16,6 +16,7 @@ from pipeline.events.records import Records
 from pipeline.journal.journal import JournalBroken
 from pipeline.journal.pack import NewerFormat
 from pipeline.streams.batches import Raw, scheduler
+from pipeline.streams.membership import Mandate
 from pipeline.streams.safe_consumer import transport
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class AppOptions:
 def build(
     options: AppOptions,
     handlers: Mapping[str, Handler],
-    on_assigned: Callable[[], None],
+    mandate: Mandate,
     stopped: Stopped,
 ) -> faust.App:
     """An app that reads the topics of `handlers`, none of which Faust decodes, declares or keeps a table of.
@@ -90,16 +91,16 @@ def build(
     Args:
         options: how it reaches the brokers.
         handlers: by topic.
-        on_assigned: called when the group has said what is ours, also if that is nothing.
+        mandate: told when the group has said what is ours, and when it takes it back.
         stopped: whether we are ending: then nobody waits for a broker that is away, and what fails is left to the
             next owner.
     """
     app = _configured(options, handlers)
-    app.transport = transport(app, handlers, stopped)
+    app.transport = transport(app, handlers, mandate, stopped)
     app.boot_strategy.enable_kafka_producer = False  # what we send goes by a producer of our own
     for topic, handler in handlers.items():
         _agent(app, topic, handler, options.partitions, stopped)
-    _follow_assignment(app, handlers, on_assigned, stopped)
+    _follow_assignment(app, handlers, mandate, stopped)
     return app
 
 
@@ -155,7 +156,7 @@ async def _handle(handler: Handler, event: Any, slots: asyncio.Semaphore, stoppe
 
 
 def _follow_assignment(
-    app: faust.App, handlers: Mapping[str, Handler], on_assigned: Callable[[], None], stopped: Stopped
+    app: faust.App, handlers: Mapping[str, Handler], mandate: Mandate, stopped: Stopped
 ) -> None:
     tasks: set[asyncio.Task[bool]] = set()
 
@@ -171,7 +172,7 @@ def _follow_assignment(
                 task = asyncio.create_task(_or_die(what, stopped, handler.recover, partition))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
-        on_assigned()
+        mandate.give()
         log.info("assigned", extra={"partitions": sorted(f"{tp.topic}/{tp.partition}" for tp in assigned)})
 
     app.on_partitions_assigned.connect(assigned, weak=False)  # type: ignore[arg-type]  # wants a keyword it never gives

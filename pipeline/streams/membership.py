@@ -1,11 +1,62 @@
-"""Two weak spots of aiokafka's clients that a broker finds which dies or starts at a bad moment."""
+"""`Mandate`: whether what a worker owns is its alone; and two weak spots of aiokafka's clients.
+
+They are found by a broker that dies or starts at a bad moment.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka.errors import NodeNotReadyError
+
+
+class Mandate:
+    """Whether the group lets this worker speak for its partitions: others may show them too, where it does not.
+
+    Everybody gives up what it has before the group shares anything out again, so two workers never hold the same. Who
+    hears nothing for the session timeout, cut off or frozen, may have been left out of the group meanwhile.
+
+    Args:
+        patience: the session timeout in seconds.
+        clock: seconds, never backwards.
+    """
+
+    def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience, self._clock = patience, clock
+        self._heard = 0.0
+        self._held = False
+        self.ever = False  # something was shared out, perhaps nothing to us
+
+    @property
+    def holds(self) -> bool:
+        """What was given is still ours."""
+        return self._held and self._clock() - self._heard < self._patience
+
+    def give(self) -> None:
+        """The group has said what is ours."""
+        self._held = self.ever = True
+        self._heard = self._clock()
+
+    def take(self) -> None:
+        """The group shares out anew."""
+        self._held = False
+
+    def follow(self, consumer: Any) -> None:
+        """Listen to the heartbeats of a consumer that has begun; each counts from when it was sent."""
+        coordinator = consumer._coordinator
+        beat = coordinator._do_heartbeat
+
+        async def noted() -> bool:
+            sent = self._clock()
+            alive = bool(await beat())
+            if alive:
+                self._heard = max(self._heard, sent)
+            return alive
+
+        coordinator._do_heartbeat = noted
 
 
 async def begin(client: Any) -> None:

@@ -15,19 +15,22 @@ from faust.transport.drivers import aiokafka as driver
 
 from pipeline.events.records import Records
 from pipeline.streams import columnar
-from pipeline.streams.membership import begin, lost
+from pipeline.streams.membership import Mandate, begin, lost
 from pipeline.streams.patience import persist
 
 _IN_FLIGHT_SECONDS = 4.0
 _faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
 
 
-def transport(app: Any, topics: Collection[str], stopped: Callable[[], bool]) -> driver.Transport:
+def transport(
+    app: Any, topics: Collection[str], mandate: Mandate, stopped: Callable[[], bool]
+) -> driver.Transport:
     """The transport for `app.transport`.
 
     Args:
         app: whose.
         topics: these are fetched in columns.
+        mandate: follows the heartbeats, and ends with what is taken back.
         stopped: whether to give up waiting for the broker; called in the consumer's thread.
     """
 
@@ -40,6 +43,7 @@ def transport(app: Any, topics: Collection[str], stopped: Callable[[], bool]) ->
             self.time_started = time.monotonic()
             # nothing is subscribed yet, so nothing has been fetched
             columnar.install(self._consumer, topics)
+            mandate.follow(self._consumer)
 
         async def _connect(self) -> None:
             self._consumer = self._create_consumer(loop=self.thread_loop)
@@ -56,14 +60,19 @@ def transport(app: Any, topics: Collection[str], stopped: Callable[[], bool]) ->
     class Transport(driver.Transport):
         pass
 
-    Transport.Consumer = Consumer
+    Consumer.mandate, Transport.Consumer = mandate, Consumer
     return Transport(app.conf.broker_consumer, app)
 
 
 class SafeConsumer(driver.Consumer):
-    """Commits the highest acknowledged offset below the first offset of any batch in flight."""
+    """Commits the highest acknowledged offset below the first offset of any batch in flight.
+
+    Attributes:
+        mandate: ends before we join the group again, and so before others are given what was ours.
+    """
 
     logger = _faust_log
+    mandate: Mandate
 
     @property
     def lost(self) -> bool:
@@ -98,12 +107,15 @@ class SafeConsumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Finish and commit what is in flight first; the stock order forgets the acknowledgements before."""
-        if not self.app.should_stop and self.assignment():
-            self.stop_flow()
-            self.app.flow_control.suspend()
-            self.app.flow_control.clear()
-            await self.wait_empty()
-        await super().on_partitions_revoked(revoked)
+        try:
+            if not self.app.should_stop and self.assignment():
+                self.stop_flow()
+                self.app.flow_control.suspend()
+                self.app.flow_control.clear()
+                await self.wait_empty()
+            await super().on_partitions_revoked(revoked)
+        finally:
+            self.mandate.take()
 
 
 def _first(message: Any) -> int:

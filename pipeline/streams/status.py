@@ -48,7 +48,8 @@ def _routes(worker: Worker) -> web.RouteTableDef:
 
     @routes.get("/metrics")
     async def metrics(request: web.Request) -> web.StreamResponse:
-        blocks = worker.metrics.blocks(worker.roll.owned() if worker.roll else [])
+        shown = worker.shown
+        blocks = worker.metrics.blocks(shown.owned() if shown else [])
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         await response.prepare(request)
         while block := await asyncio.to_thread(next, blocks, b""):

@@ -24,6 +24,7 @@ from pipeline.streams.connection import client_options, credentials
 from pipeline.streams.drain import Drain
 from pipeline.streams.identity import claim
 from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
+from pipeline.streams.membership import Mandate
 from pipeline.streams.patience import GiveWay, Stopped, either, persist, sleep, until
 from pipeline.streams.registry import Registry
 from pipeline.streams.roll import Roll
@@ -75,7 +76,8 @@ class Worker:
         self.registry = Registry(settings.registry_url, self.metrics) if settings.registry_url else None
         self.stop = asyncio.Event()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decide")
-        self._assigned = not {"tally", "roll"} & set(parts)
+        self._grouped = bool({"tally", "roll"} & set(parts))
+        self.mandate = Mandate(settings.kafka.session_timeout)
         tallies = Tallies(
             settings, self.topics, self.broker, self.outputs, self.registry, self.metrics, self._in_thread
         )
@@ -96,7 +98,12 @@ class Worker:
     def ready(self) -> bool:
         """The group has said what this worker owns, and all of that has been recovered."""
         handlers: list[Tally | Roll] = [*self.tallies.values(), *([self.roll] if self.roll else [])]
-        return self._assigned and all(handler.ready for handler in handlers)
+        return (self.mandate.ever or not self._grouped) and all(handler.ready for handler in handlers)
+
+    @property
+    def shown(self) -> Roll | None:
+        """The windows that this worker alone may show; None while others may show them, too."""
+        return self.roll if self.mandate.holds else None
 
     async def run(self, *, drain: bool = False) -> int:
         """Work until SIGTERM or SIGINT, or until everything that was there at the start is done; the exit code."""
@@ -175,7 +182,7 @@ class Worker:
         handlers: dict[str, faust_app.Handler] = dict(self.tallies)
         if self.roll:
             handlers[self.topics.deltas] = self.roll
-        app = faust_app.build(options, handlers, self._was_assigned, self.stop.is_set)
+        app = faust_app.build(options, handlers, self.mandate, self.stop.is_set)
         try:
             await app.start()
             yield app
@@ -184,9 +191,6 @@ class Worker:
                 await asyncio.wait_for(app.stop(), _STOP_SECONDS)
             except TimeoutError:
                 log.warning("Faust did not end in time: what was in flight is read again")
-
-    def _was_assigned(self) -> None:
-        self._assigned = True
 
     async def _watch(self, app: Any) -> None:
         """A crashed Faust app would stay alive and do nothing."""
