@@ -95,6 +95,9 @@ class Counting:
         self.next += 1
         return self.next - 1
 
+    async def identity(self) -> str:
+        return ""
+
     async def bounds(self) -> tuple[int, int]:
         return 0, self.next
 

@@ -48,6 +48,8 @@ class Effect:
         cases: case id -> its row, as `caserow.pack_case` gives it; None for a case that is forgotten.
         deltas: deltas partition -> (number, changes of cells).
         messages: derived records, in order.
+        writer: the journal that wrote it, by a name that no other has.
+        topic_id: of the source topic, in the first effect that knows it; afterwards empty.
     """
 
     sequence: int
@@ -61,6 +63,8 @@ class Effect:
     cases: CaseRows = field(default_factory=dict)
     deltas: Mapping[int, tuple[int, CellChanges]] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
+    writer: str = ""
+    topic_id: str = ""
 
 
 def pack_effect(effect: Effect) -> bytes:
@@ -76,6 +80,8 @@ def pack_effect(effect: Effect) -> bytes:
         "leaves": effect.leaves,
         "deltas": [[q, number, cells.series] for q, (number, cells) in effect.deltas.items()],
         "messages": list(map(row_of, effect.messages)),
+        "writer": effect.writer,
+        "topic_id": effect.topic_id,
     }
     columns = columns_of_ids(effect.ids) | columns_of_cases(effect.cases)
     for q, (_, cells) in effect.deltas.items():
@@ -102,6 +108,8 @@ def effect_of(head: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]) 
         cases=cases_of(head, columns),
         deltas={q: (number, cells_of(columns, str(q), series)) for q, number, series in head["deltas"]},
         messages=tuple(map(message_of, head["messages"])),
+        writer=head.get("writer", ""),  # version 1 had neither
+        topic_id=head.get("topic_id", ""),
     )
 
 

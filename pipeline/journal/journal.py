@@ -8,7 +8,7 @@ fold it, and decide again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -60,6 +60,7 @@ class Journal:
         state: the fold so far.
         next: the offset that the next record of ours must get.
         tail: what came into the journal since the last snapshot.
+        arrived: whether the effect of the last `append` that was in doubt has been found in the log.
         snapshot_time: when that was written, as the log says, milliseconds since 1970; 0 before one was read.
     """
 
@@ -67,9 +68,11 @@ class Journal:
         self.state = State()
         self.next = 0
         self.tail = Tail()
+        self.arrived = False
         self.snapshot_time = 0
         self.counts = JournalCounts()
         self._snapshot_bytes = 0
+        self._doubtful = b""
         self._log = log
         self._ids = ids
         self._name = name
@@ -100,12 +103,17 @@ class Journal:
 
         Raises:
             TooLarge: its record would be.
+            Unknown: it may count or not; `arrived` says so once the state is caught up.
         """
+        self.arrived = False
+        effect = replace(effect, writer=self._writer)
         value: bytes = await self._run(pack_effect, effect)
         if len(value) > MOST_BYTES:
             raise TooLarge
+        self._doubtful = value
         if not await self._put(value, partial(self._run, self.state.fold, effect)):
-            return False
+            return self.arrived
+        self._doubtful = b""
         self.tail.add(value)
         return True
 
@@ -172,18 +180,20 @@ class Journal:
                 head, columns = unpack(entry.value or b"")
                 if head["kind"] == "effect":
                     self.tail.add(entry.value)
-                    self._take(effect_of(head, columns))
+                    self._take(effect_of(head, columns), entry.value)
                 else:
                     self._pass(chunk_of(head, columns))
             self.next = position
 
-    def _take(self, effect: Effect) -> None:
+    def _take(self, effect: Effect, value: bytes | None) -> None:
         if effect.sequence > self.state.sequence + 1:
             self._started = False  # our base is not on this log: a zombie's snapshot
             msg = f"the journal {self._name} goes on with {effect.sequence} after {self.state.sequence}"
             raise Unknown(msg)
         if not self.state.fold(effect):
             self.counts.ignored += 1
+        elif value == self._doubtful:  # nobody else writes the same: it names its writer
+            self.arrived = True
 
     async def _stands(self, chunk: bytes) -> None:
         """A chunk of ours: if we give up the snapshot, the others may still complete it, for everybody."""

@@ -31,6 +31,10 @@ class Log(Protocol):
         """Write one record; the offset that the acknowledgement names."""
         ...
 
+    async def identity(self) -> str:
+        """What no log has that is made anew under the same name; empty where nobody can tell."""
+        ...
+
     async def bounds(self) -> tuple[int, int]:
         """The first offset that is kept, and the one after the last."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline.events.records import Records
@@ -106,6 +106,8 @@ class SourcePartition:
         self._learn = learn
         self._run = run
         self._snapshot_floor = snapshot_floor
+        self._settled: list[Decision] = []  # and not told to the caller yet
+        self._sent: Decision | None = None
         self._outbox = Outbox(source, partition, partitions, outputs, span)
 
     @property
@@ -126,15 +128,14 @@ class SourcePartition:
         """
         await self.journal.catch_up()
         await self._run(self.state.index.forget, self.state.watermark - self._decide.horizon)
-        await self._source.check(self.state.applied, self.state.applied_time)
+        await self._source.check(self.state.applied, self.state.applied_time, self.state.topic_id)
 
     async def apply(self, records: Records) -> list[Decision]:
-        """Settle records in offset order; what of them counted through this call.
+        """Settle records in offset order; what counted through this call, and through one before that broke off.
 
         Records may have been delivered before, and may begin too far ahead. When this returns, all of them are in the
         journal. Raises `Unknown` when the log does not answer: call again with the same records.
         """
-        decisions: list[Decision] = []
         known = 0  # everything below is settled, or holds no record
         while len(records := records.after(self.state.applied)):
             known = max(known, self.state.applied + 1)
@@ -142,11 +143,11 @@ class SourcePartition:
             if records.first > known:
                 now, known = await self._missing(known, records.first)
             decision = await self._settle(now) if len(now) else None
-            if decision is not None:
-                decisions.append(decision)
             if len(now) and (decision is None or decision.effect.last < now.last):
                 known = 0  # what was read is not settled, or only the first half of it
-        return decisions
+        self._claim()
+        settled, self._settled = self._settled, []
+        return settled
 
     async def behind(self) -> int:
         """Offsets of the source that are not settled yet. Raises `JournalBroken` if it was made anew."""
@@ -199,12 +200,26 @@ class SourcePartition:
             # before the journal: were they sent after it, a crash in between would lose them; their key is the
             # position of the record, so that sending them again changes nothing
             await self._outputs.send(decision.dead_letters)
+        effect = decision.effect
+        if self._source.topic_id != self.state.topic_id:
+            effect = replace(effect, topic_id=self._source.topic_id)
+        self._claim()  # of what was sent before, if reading the journal has found it meanwhile
+        self._sent = decision
         try:
-            return decision if await self.journal.append(decision.effect) else None
+            counts = await self.journal.append(effect)
         except TooLarge:
             if len(records) == 1:
                 raise
             return await self._settle(records.split(len(records) // 2)[0])
+        return self._claim(counts=counts)
+
+    def _claim(self, *, counts: bool = False) -> Decision | None:
+        """What was sent last, if it counts, or turned out to after its acknowledgement was lost."""
+        decision = self._sent if counts or self.journal.arrived else None
+        if decision is not None:
+            self._settled.append(decision)
+            self._sent = None
+        return decision
 
     async def _decided(self, records: Records) -> Decision:
         while True:

@@ -108,6 +108,7 @@ def _dump(state: State) -> bytes:
         "sequence": state.sequence,
         "applied": state.applied,
         "applied_time": state.applied_time,
+        "topic_id": state.topic_id,
         "watermark": state.watermark,
         "published": state.published,
         "outcomes": [[day, int(outcome), n] for (day, outcome), n in state.outcomes.items()],
@@ -136,6 +137,7 @@ def load_state(blob: bytes, segments: tuple[Segment, ...]) -> State:
     state = State(indexing=False)
     for name in ("sequence", "applied", "applied_time", "watermark", "published"):
         setattr(state, name, head[name])
+    state.topic_id = head.get("topic_id", "")  # version 1 had none
     state.outcomes = Counter({(day, Outcome(outcome)): n for day, outcome, n in head["outcomes"]})
     state.name_leaves(Series(*leaf) for leaf in head["leaves"])
     state.cases.update(cases_of(head, columns), state.number)

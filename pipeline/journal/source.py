@@ -22,27 +22,34 @@ class Source:
         name: for messages.
 
     Attributes:
+        topic_id: what tells the topic from one made anew; empty before `check`, and where nobody can tell.
         expired: offsets that the broker deleted before they were read, each counted once. At most so many records are
             in no number: offsets without a record (transaction markers) are among them.
     """
 
     def __init__(self, log: Log, name: str) -> None:
+        self.topic_id = ""
         self.expired = 0
         self._log = log
         self._name = name
         self._expired_to = 0
 
-    async def check(self, applied: int, applied_time: int) -> None:
+    async def check(self, applied: int, applied_time: int, topic_id: str) -> None:
         """Refuse a partition that is another one than the journal was written about.
 
         Args:
             applied: the last offset that is in the journal; -1 for none.
             applied_time: the broker's time of that record, milliseconds since 1970.
+            topic_id: of the topic that they were read from; empty if the journal does not know.
 
         Raises:
             JournalBroken: the topic was made anew.
             Unknown: the log does not answer, call again.
         """
+        found = await self._log.identity()
+        if found and topic_id and found != topic_id:
+            self._refuse(f"its id is {found}, and that of the topic that was read is {topic_id}")
+        self.topic_id = topic_id or found
         await self.behind(applied)
         if applied < 0:
             return

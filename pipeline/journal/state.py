@@ -42,6 +42,7 @@ class State:
         sequence: number of the last effect that counted.
         applied: highest source offset whose effect is in here; -1 before the first.
         applied_time: `kafka_time` of that record, milliseconds since 1970.
+        topic_id: of the source topic; empty as long as nobody knew it.
         watermark: highest `occurred_at` of the records so far.
         index: what is known under each id.
         leaves: every leaf that ever occurred; its place is its number in `index`.
@@ -58,6 +59,7 @@ class State:
         self.sequence = 0
         self.applied = -1
         self.applied_time = 0
+        self.topic_id = ""
         self.watermark = NEVER
         self.index = Index()
         self.leaves: list[Series] = []
@@ -78,6 +80,7 @@ class State:
             return False
         self.sequence = effect.sequence
         self.applied, self.applied_time = effect.last, effect.time
+        self.topic_id = effect.topic_id or self.topic_id
         self.watermark = effect.watermark
         self.name_leaves(effect.leaves)
         if len(effect.ids):

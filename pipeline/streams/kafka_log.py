@@ -15,6 +15,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from pipeline.journal.log import Entry, OutOfRange, Unknown
 from pipeline.journal.outbox import Send
 from pipeline.streams.membership import begin
+from pipeline.streams.topic_id import topic_ids
 
 log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 8 << 20
@@ -105,6 +106,13 @@ class Broker:
         end = await self._probe.end_offsets([tp])
         return begin[tp], end[tp]
 
+    async def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """See there. Raises `Unknown`."""
+        try:
+            return await topic_ids(self.producer.client, topics)
+        except (KafkaError, TimeoutError) as error:
+            raise Unknown(str(error)) from error
+
     def _connected_ones(self) -> list[AIOKafkaProducer]:
         if not self._producers:
             msg = "Broker.start comes first"
@@ -150,6 +158,13 @@ class KafkaLog:
             return int((await future).offset)
         except KafkaError as error:
             raise Unknown(str(error)) from error
+
+    async def identity(self) -> str:
+        """The id of the topic."""
+        found = await self._broker.topic_ids([self._tp.topic])
+        if self._tp.topic not in found:
+            raise Unknown(f"there is no topic {self._tp.topic}")
+        return found[self._tp.topic]
 
     async def bounds(self) -> tuple[int, int]:
         """First offset kept and end offset."""

@@ -55,6 +55,11 @@ class Topics:
         """Every topic with its settings."""
         return [TopicSpec(getattr(self, one.name), CONFIGS[one.metadata["kind"]]) for one in fields(self)[1:]]
 
+    def kept_places(self) -> list[str]:
+        """The topics whose offsets are remembered elsewhere: made anew, they would use them a second time."""
+        kinds = ("input", "internal")
+        return [getattr(self, one.name) for one in fields(self)[1:] if one.metadata["kind"] in kinds]
+
 
 def _suffix(attribute: str) -> str:
     """Of "journal_responses" it is journal.responses, of "follow_ups" follow-ups."""

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.errors import KafkaError
 
 from pipeline.events import wire
 from pipeline.events.schemas import record_schema, schema
@@ -218,11 +219,27 @@ async def test_a_topic_made_anew_is_refused(stage):
     assert await stage.drain(*COUNTING) == 0, stage.log.read_text()[-4000:]
     await make_anew(stage)
     assert await stage.drain(*COUNTING) == BROKEN, stage.log.read_text()[-4000:]
-    assert "made anew: it ends at offset 0" in refused(stage)
-    await stage.send(response(k) for k in range(100, 110))  # more than were counted: only their time tells
+    assert "made anew: its id is" in refused(stage)
+    await stage.send(response(k) for k in range(100, 110))  # more than were counted: their end does not tell
     assert await stage.drain(*COUNTING) == BROKEN, stage.log.read_text()[-4000:]
-    assert "offset 4 is another record" in refused(stage)
+    assert "made anew: its id is" in refused(stage)
     assert "feedback reset" in refused(stage)
+
+
+@pytest.mark.slow
+async def test_a_topic_made_anew_under_a_running_worker_is_noticed(stage):
+    """New records come at once, so that its end is soon beyond what was counted of the old one."""
+    await stage.send(response(k) for k in range(5))
+    worker = stage.start(*COUNTING)
+    while await stage.outcomes() != {"counted": 5}:
+        await asyncio.sleep(0.2)
+    await make_anew(stage)
+    for k in range(100, 600, 20):
+        with suppress(KafkaError):
+            await stage.send(response(j) for j in range(k, k + 20))
+    assert await asyncio.to_thread(worker.wait, 60) == BROKEN, stage.log.read_text()[-4000:]
+    assert "made anew: its id is" in refused(stage)
+    assert await stage.drain(*COUNTING) == BROKEN, stage.log.read_text()[-4000:]  # nor by the next one
 
 
 @pytest.mark.slow

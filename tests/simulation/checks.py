@@ -107,6 +107,9 @@ def whole_journal(world: World, k: int, source: Source) -> State:
             continue
         world.taken(k, place, effect)
         state.fold(effect)
+        if source.told.get(effect.sequence, told := (effect.last, effect.outcomes)) != told:
+            msg = f"the counters took {source.told[effect.sequence]} for effect {effect.sequence}, which is {told}"
+            raise Broken(msg)
         values = source.history.values[before + 1 : effect.last + 1]
         records = sum(value is not MARKER for value in values)
         if effect.last <= before and (effect.outcomes or not effect.cases):

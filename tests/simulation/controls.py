@@ -153,6 +153,11 @@ def _last_seen(now: Any, arrivals: Any, rows: Any, place: Any, limit: Any, outco
     return gone
 
 
+def _whoever_reads_it(self: Any, effect: Any, _value: Any) -> None:
+    if self.state.fold(effect):
+        self.arrived = True
+
+
 async def _believe_the_delivery(_self: Any, _start: int, stop: int) -> Any:
     return Records.of([], [], []), stop
 
@@ -309,6 +314,7 @@ CONTROLS: MappingProxyType[str, Control] = MappingProxyType(
         "writer: believes itself": _replaced((Journal, "_put", _believe_yourself)),
         "writer: state changes before the acknowledgement": _replaced((Journal, "_put", _fold_first)),
         "writer: no answer means not written": _replaced((Journal, "_put", _no_answer_is_no_record)),
+        "writer: what is found is one's own": _replaced((Journal, "_take", _whoever_reads_it)),
         "source: believes the delivery": _replaced((SourcePartition, "_missing", _believe_the_delivery)),
         "source: applies what comes": _replaced((SourcePartition, "apply", _apply_what_comes)),
         "source: dead letters after the journal": _replaced(

@@ -67,6 +67,10 @@ class Connection:
         self._world.place = offset
         return offset
 
+    async def identity(self) -> str:
+        await self._up()
+        return "the only one"
+
     async def bounds(self) -> tuple[int, int]:
         await self._up()
         return self._disk.start, self._end()

@@ -97,6 +97,7 @@ class Source:
     ids: Disk = field(default_factory=Disk)
     places: dict[int, tuple[int, Any]] = field(default_factory=dict)  # number -> where it was taken, and what
     outcomes: dict[int, dict[Any, int]] = field(default_factory=dict)  # version -> rows
+    told: dict[int, Any] = field(default_factory=dict)  # number -> what counters were told of it
 
     @property
     def last(self) -> int:
@@ -198,7 +199,8 @@ class World:
             try:
                 entries, position = await self._delivery(inputs, part, position)
                 if entries:
-                    await self._patiently(part.apply, records_of(entries))
+                    for decision in await self._patiently(part.apply, records_of(entries)):
+                        self._told(source, decision.effect)
                     await self._tidy(part)
                 if source.name in TIMERS and self.rng.random() < 0.2:
                     await self._pass_time(tenure, part, idle=not entries)
@@ -213,6 +215,13 @@ class World:
         clock = timer_clock(part.state.watermark, wall, idle=idle) if self.trouble else FINAL
         await self._patiently(part.pass_time, clock)
         self.counts["timers"] += 1
+
+    def _told(self, source: Source, effect: Effect) -> None:
+        """Counters would grow by this effect."""
+        if effect.sequence in source.told:
+            msg = f"{source.name}/{source.partition} tells of effect {effect.sequence} twice"
+            raise Broken(msg)
+        source.told[effect.sequence] = effect.last, effect.outcomes
 
     async def _tidy(self, part: SourcePartition) -> None:
         """When it is due; and when it is not, since nothing may hang on that."""
@@ -297,14 +306,12 @@ class World:
             except Unknown:
                 await Wait()
 
-    async def _patiently(self, call: Callable[..., Any], *args: Any) -> None:
+    async def _patiently(self, call: Callable[..., Any], *args: Any) -> Any:
         while True:
             try:
-                await call(*args)
+                return await call(*args)
             except TROUBLE:
                 await Wait()
-            else:
-                return
 
     def _source_partition(self, source: Source, inputs: Connection) -> SourcePartition:
         journal = Journal(

@@ -17,6 +17,7 @@ class MemoryLog:
         self.values: list[bytes | None] = []
         self.times: list[int] = []
         self.start = 0
+        self.name = ""
         self.rng = rng or random.Random(0)
         self.trouble = trouble
         self.late: list[bytes] = []
@@ -47,6 +48,11 @@ class MemoryLog:
         offset = self.put(value)
         await asyncio.sleep(0)
         return offset
+
+    async def identity(self) -> str:
+        """As a test has set it."""
+        await self._up()
+        return self.name
 
     async def bounds(self) -> tuple[int, int]:
         """First offset kept, end offset."""

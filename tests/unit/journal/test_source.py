@@ -135,6 +135,49 @@ async def test_a_source_that_has_grown_beyond_it_is_known_by_its_time():
     await stage.worker().recover()
 
 
+async def test_a_source_made_anew_that_was_read_on_unnoticed_is_known_by_its_id():
+    """It has grown beyond what was counted before anybody looked: neither its end nor a time tells."""
+    stage = Stage(5)
+    stage.inputs.name = "old"
+    worker = stage.worker()
+    await worker.recover()
+    await read_on(worker)
+    stage.inputs.name = "new"
+    stage.arrive(20, NOW + 1)
+    await worker.apply(records_of((await stage.inputs.read(5, 25))[0]))
+    with pytest.raises(JournalBroken, match=r"made anew: its id is new, and that of .* is old"):
+        await stage.worker().recover()
+
+
+@pytest.mark.parametrize("told", [("", "new"), ("old", "")])
+async def test_a_source_whose_id_nobody_tells_is_taken_as_it_is(told):
+    """A journal from before ids were kept, a broker that has none to give."""
+    stage = Stage(5)
+    stage.inputs.name = told[0]
+    worker = stage.worker()
+    await worker.recover()
+    await read_on(worker)
+    stage.inputs.name = told[1]
+    stage.arrive(5)
+    again = stage.worker()
+    await again.recover()
+    await read_on(again)
+    assert (settled(again), again.state.topic_id) == (10, told[0] or told[1])
+
+
+async def test_snapshots_keep_the_id_of_the_source():
+    stage = Stage(5)
+    stage.inputs.name = "old"
+    worker = stage.worker()
+    await worker.recover()
+    await read_on(worker)
+    assert await worker.journal.snapshot(HOUR)
+    assert stage.journal.start > 0
+    stage.inputs.name = "new"
+    with pytest.raises(JournalBroken, match="its id is new"):
+        await stage.worker().recover()
+
+
 async def test_a_long_gap_is_read_a_piece_at_a_time():
     stage = Stage(50)
     worker = stage.worker()

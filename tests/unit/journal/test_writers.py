@@ -228,6 +228,34 @@ async def test_snapshots_that_never_complete_are_forgotten(monkeypatch: pytest.M
     assert not late._gathering.parts
 
 
+@pytest.mark.parametrize("seed", range(10))
+async def test_what_counts_is_told_once_however_its_acknowledgement_fares(seed: int) -> None:
+    """The counters of Prometheus live on what `apply` returns."""
+    rng = random.Random(seed)
+    log, inputs = MemoryLog(rng), MemoryLog(rng)
+    for k in range(RECORDS):
+        inputs.put(str(rng.randrange(k + 1)).encode())
+    worker = SourcePartition(
+        "responses", 0, 2,
+        journal=Journal(log, MemoryLog(), "journal/0", "w"),
+        inputs=inputs, outputs=MemoryOutputs(), decide=Count(),
+    )  # fmt: skip
+    await worker.recover()
+    log.trouble = 2.0
+    told: Counter[tuple[int, Outcome]] = Counter()
+    while worker.state.applied < RECORDS - 1:
+        entries, _ = await inputs.read(worker.state.applied + 1, RECORDS)
+        values, offsets, times = zip(*((e.value, e.offset, e.time) for e in entries), strict=True)
+        decisions: list[Decision] | None = None
+        while decisions is None:
+            with contextlib.suppress(Unknown):
+                decisions = await worker.apply(Records.of(values, offsets, times))
+        for decision in decisions:
+            told.update(decision.effect.outcomes)
+    assert worker.journal.counts.unknown
+    assert told == worker.state.outcomes
+
+
 async def test_half_a_gap_is_not_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """The delivery skips records, and what was read instead makes an effect that no record can hold."""
     log, inputs = MemoryLog(), MemoryLog(random.Random(1))
