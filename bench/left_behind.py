@@ -28,7 +28,8 @@ from pipeline.journal.state import State
 from pipeline.measures.cells import Series
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.streams.connection import client_options
-from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
+from pipeline.streams.kafka_log import Broker, KafkaLog
+from pipeline.streams.kafka_outputs import KafkaOutputs
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
 

@@ -1,19 +1,17 @@
-"""`KafkaLog`: a topic partition as the `Log` of the journal and the roll. `KafkaOutputs`: where they send."""
+"""`KafkaLog`: a topic partition as the `Log` of the journal and the roll. `Broker`: the connections it uses."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from pipeline.journal.log import Entry, OutOfRange, Unknown
-from pipeline.journal.outbox import Send
 from pipeline.streams.membership import begin
 from pipeline.streams.topic_id import topic_ids
 
@@ -22,7 +20,6 @@ MAX_RECORD_BYTES = 8 << 20
 _FETCH_BYTES = 4 << 20
 _BATCH_BYTES = 256 << 10  # a partition waits for the answer to one batch before it sends the next one
 _REQUEST_MS = 15_000
-Pair = tuple[bytes | None, bytes]
 
 
 class Broker:
@@ -163,7 +160,8 @@ class KafkaLog:
         """The id of the topic."""
         found = await self._broker.topic_ids([self._tp.topic])
         if self._tp.topic not in found:
-            raise Unknown(f"there is no topic {self._tp.topic}")
+            msg = f"there is no topic {self._tp.topic}"
+            raise Unknown(msg)
         return found[self._tp.topic]
 
     async def bounds(self) -> tuple[int, int]:
@@ -211,62 +209,6 @@ class KafkaLog:
         return entries, min(self._position, stop)
 
 
-class KafkaOutputs:
-    """See `journal.outbox.Outputs`; many small records go together."""
-
-    def __init__(self, broker: Broker, prefix: str) -> None:
-        self._broker = broker
-        self._prefix = prefix
-
-    async def send(self, sends: Sequence[Send]) -> list[int]:
-        """Append all, in order within a partition; offsets as acknowledged."""
-        places: dict[tuple[str, int], list[int]] = {}
-        for k, send in enumerate(sends):
-            places.setdefault((send.topic, send.partition), []).append(k)
-        appended = await _acknowledged(
-            [
-                self._append(topic, partition, [(sends[k].key, sends[k].value) for k in members])
-                for (topic, partition), members in places.items()
-            ]
-        )
-        offsets = [0] * len(sends)
-        for members, found in zip(places.values(), appended, strict=True):
-            for k, offset in zip(members, found, strict=True):
-                offsets[k] = offset
-        return offsets
-
-    async def send_many(self, topic: str, partition: int, pairs: Sequence[Pair]) -> None:
-        """(key, value) pairs to one partition, whose offsets nobody asks for."""
-        await self._append(topic, partition, pairs)
-
-    async def _append(self, topic: str, partition: int, pairs: Sequence[Pair]) -> list[int]:
-        """Record batches of our own making: a producer call for each pair would cost 15 us."""
-        producer, futures, counts = self._broker.outputs, [], []
-        try:
-            for batch in _batches(producer, pairs):
-                counts.append(batch.record_count())
-                futures.append(
-                    await producer.send_batch(batch, f"{self._prefix}.{topic}", partition=partition)
-                )
-        except KafkaError as error:
-            await asyncio.gather(*futures, return_exceptions=True)
-            raise Unknown(str(error)) from error
-        bases = [int(meta.offset) for meta in await _acknowledged(futures)]
-        return [base + k for base, count in zip(bases, counts, strict=True) for k in range(count)]
-
-
-def _batches(producer: AIOKafkaProducer, pairs: Sequence[Pair]) -> Iterator[BatchBuilder]:
-    """As few as hold them all. A pair that is larger than a batch is one of its own."""
-    batch = producer.create_batch()
-    for key, value in pairs:
-        if batch.append(key=key, value=value, timestamp=None) is None:
-            yield batch
-            batch = producer.create_batch()
-            batch.append(key=key, value=value, timestamp=None)
-    if pairs:
-        yield batch
-
-
 async def started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Start a client; one that cannot reach the broker is closed again."""
     try:
@@ -291,14 +233,3 @@ async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
             raise
     except KafkaError as error:
         log.debug("a client did not stop cleanly", extra={"error": str(error)})
-
-
-async def _acknowledged(futures: Sequence[Awaitable[Any]]) -> list[Any]:
-    """Every acknowledgement; waits for all of them also when one fails, so that none is left behind unheard."""
-    results = await asyncio.gather(*futures, return_exceptions=True)
-    for result in results:
-        if isinstance(result, KafkaError):
-            raise Unknown(str(result)) from result
-        if isinstance(result, BaseException):
-            raise result
-    return results

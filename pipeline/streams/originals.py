@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from pipeline.journal.journal import JournalBroken
-from pipeline.journal.log import Unknown
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +29,24 @@ class Originals:
         self._known: dict[str, str] = {}
         self._gone: set[str] = set()
 
-    async def check(self) -> None:
-        """Compare them with the first look; a broker that is away says nothing.
+    @property
+    def mark(self) -> str:
+        """A short text that is another one after a topic was made anew; empty where nobody tells.
+
+        As a part of the name under which a worker is known in its group: under its old name it would be given back
+        what it had before, which may be nothing of the new topic.
+        """
+        told = "".join(self._known[topic] for topic in self._topics if topic in self._known)
+        return f"-{zlib.crc32(told.encode()):08x}" if told else ""
+
+    async def look(self) -> None:
+        """Compare them with the first look.
 
         Raises:
             JournalBroken: one was made anew.
+            Unknown: the broker does not answer.
         """
-        try:
-            found = await self._ids(self._topics)
-        except Unknown:
-            return
+        found = await self._ids(self._topics)
         for topic, told in found.items():
             if told and self._known.setdefault(topic, told) != told:
                 msg = (

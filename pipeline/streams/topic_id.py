@@ -52,7 +52,7 @@ class _Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc]  # aiokafka ships no
         return uuid.UUID(bytes=data.read(16))
 
 
-class _Answer(Response):  # type: ignore[misc]
+class _Answer(Response):  # type: ignore[misc]  # no types
     API_KEY = _KEY
     API_VERSION = _VERSION
     SCHEMA = Schema(
@@ -98,7 +98,7 @@ class _Answer(Response):  # type: ignore[misc]
     )
 
 
-class _Struct(RequestStruct):  # type: ignore[misc]
+class _Struct(RequestStruct):  # type: ignore[misc]  # no types
     FLEXIBLE_VERSION = True
     API_KEY = _KEY
     API_VERSION = _VERSION
@@ -115,7 +115,7 @@ class _Struct(RequestStruct):  # type: ignore[misc]
     )
 
 
-class _Metadata(Request[_Struct]):  # type: ignore[misc]
+class _Metadata(Request[_Struct]):  # type: ignore[misc]  # no types
     API_KEY = _KEY
 
     def __init__(self, topics: Sequence[str]) -> None:

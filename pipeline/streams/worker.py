@@ -23,8 +23,10 @@ from pipeline.streams.archive import Archive
 from pipeline.streams.connection import client_options, credentials
 from pipeline.streams.drain import Drain
 from pipeline.streams.identity import claim
-from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
+from pipeline.streams.kafka_log import Broker, KafkaLog
+from pipeline.streams.kafka_outputs import KafkaOutputs
 from pipeline.streams.membership import Mandate
+from pipeline.streams.originals import Originals
 from pipeline.streams.patience import GiveWay, Stopped, either, persist, sleep, until
 from pipeline.streams.registry import Registry
 from pipeline.streams.roll import Roll
@@ -74,6 +76,7 @@ class Worker:
         self.broker = Broker(client_options(settings))
         self.outputs = KafkaOutputs(self.broker, settings.kafka.prefix)
         self.registry = Registry(settings.registry_url, self.metrics) if settings.registry_url else None
+        self.originals = Originals(self.topics.kept_places(), self.broker.topic_ids)
         self.stop = asyncio.Event()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decide")
         self._grouped = bool({"tally", "roll"} & set(parts))
@@ -125,9 +128,10 @@ class Worker:
         lack = (await persist(partial(ensure, check=True), "the broker", self.settings)).lack
         if lack:
             raise FeedbackError(lack)
+        await persist(self.originals.look, "the ids of topics")
 
     async def _work(self, stack: AsyncExitStack, *, drain: bool) -> int:
-        tasks: list[asyncio.Task[Any]] = []
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._compare_topics())]
         if drain:
             draining = Drain(self)
             await draining.note_the_end()
@@ -176,7 +180,7 @@ class Worker:
             partitions=self.settings.kafka.partitions,
             session_timeout=self.settings.kafka.session_timeout,
             data_dir=str(data_dir / "workers" / str(identity.slot)),
-            instance=f"{identity.instance}{self._part}",
+            instance=f"{identity.instance}{self._part}{self.originals.mark}",
             credentials=credentials(self.settings),
         )
         handlers: dict[str, faust_app.Handler] = dict(self.tallies)
@@ -205,6 +209,13 @@ class Worker:
                 with suppress(Unknown):
                     await tally.observe()
                     await tally.pass_time()
+            await sleep(self.stop, 1.0)
+
+    async def _compare_topics(self) -> None:
+        """Numbers and rows are remembered by offsets, which a topic made anew gives a second time."""
+        while not self.stop.is_set():
+            with suppress(Unknown):
+                await self.originals.look()
             await sleep(self.stop, 1.0)
 
     async def _publish(self, tally: Tally) -> None:

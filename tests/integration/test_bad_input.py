@@ -98,6 +98,11 @@ class Stage:
             counts[outcome] += n
         return dict(+counts)
 
+    async def counted(self, n):
+        """Wait for so many."""
+        while await self.outcomes() != {"counted": n}:  # noqa: ASYNC110 - what it waits for lies with the broker
+            await asyncio.sleep(0.2)
+
 
 @pytest.fixture
 async def stage(settings, variables, apache_kafka, tmp_path):
@@ -231,8 +236,7 @@ async def test_a_topic_made_anew_under_a_running_worker_is_noticed(stage):
     """New records come at once, so that its end is soon beyond what was counted of the old one."""
     await stage.send(response(k) for k in range(5))
     worker = stage.start(*COUNTING)
-    while await stage.outcomes() != {"counted": 5}:
-        await asyncio.sleep(0.2)
+    await stage.counted(5)
     await make_anew(stage)
     for k in range(100, 600, 20):
         with suppress(KafkaError):

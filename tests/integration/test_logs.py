@@ -14,7 +14,8 @@ from pipeline.config import Settings
 from pipeline.journal.log import Log, OutOfRange
 from pipeline.journal.outbox import Send
 from pipeline.streams.connection import client_options
-from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
+from pipeline.streams.kafka_log import Broker, KafkaLog
+from pipeline.streams.kafka_outputs import KafkaOutputs
 from pipeline.streams.setup import ensure
 from tests.support.memory_log import MemoryLog
 

@@ -13,7 +13,8 @@ from pipeline.journal.outbox import DELTAS, Send
 from pipeline.measures.cells import Series
 from pipeline.stores.prometheus import Metrics
 from pipeline.streams.connection import client_options
-from pipeline.streams.kafka_log import Broker, KafkaLog, KafkaOutputs
+from pipeline.streams.kafka_log import Broker, KafkaLog
+from pipeline.streams.kafka_outputs import KafkaOutputs
 from pipeline.streams.roll import Roll
 from pipeline.streams.setup import ensure
 

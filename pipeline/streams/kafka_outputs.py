@@ -1,0 +1,84 @@
+"""`KafkaOutputs`: where the journals and the roll send what others read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from pipeline.journal.log import Unknown
+from pipeline.journal.outbox import Send
+from pipeline.streams.kafka_log import Broker
+
+Pair = tuple[bytes | None, bytes]
+
+
+class KafkaOutputs:
+    """See `journal.outbox.Outputs`; many small records go together."""
+
+    def __init__(self, broker: Broker, prefix: str) -> None:
+        self._broker = broker
+        self._prefix = prefix
+
+    async def send(self, sends: Sequence[Send]) -> list[int]:
+        """Append all, in order within a partition; offsets as acknowledged."""
+        places: dict[tuple[str, int], list[int]] = {}
+        for k, send in enumerate(sends):
+            places.setdefault((send.topic, send.partition), []).append(k)
+        appended = await _acknowledged(
+            [
+                self._append(topic, partition, [(sends[k].key, sends[k].value) for k in members])
+                for (topic, partition), members in places.items()
+            ]
+        )
+        offsets = [0] * len(sends)
+        for members, found in zip(places.values(), appended, strict=True):
+            for k, offset in zip(members, found, strict=True):
+                offsets[k] = offset
+        return offsets
+
+    async def send_many(self, topic: str, partition: int, pairs: Sequence[Pair]) -> None:
+        """(key, value) pairs to one partition, whose offsets nobody asks for."""
+        await self._append(topic, partition, pairs)
+
+    async def _append(self, topic: str, partition: int, pairs: Sequence[Pair]) -> list[int]:
+        """Record batches of our own making: a producer call for each pair would cost 15 us."""
+        producer, futures, counts = self._broker.outputs, [], []
+        try:
+            for batch in _batches(producer, pairs):
+                counts.append(batch.record_count())
+                futures.append(
+                    await producer.send_batch(batch, f"{self._prefix}.{topic}", partition=partition)
+                )
+        except KafkaError as error:
+            await asyncio.gather(*futures, return_exceptions=True)
+            raise Unknown(str(error)) from error
+        bases = [int(meta.offset) for meta in await _acknowledged(futures)]
+        return [base + k for base, count in zip(bases, counts, strict=True) for k in range(count)]
+
+
+def _batches(producer: AIOKafkaProducer, pairs: Sequence[Pair]) -> Iterator[BatchBuilder]:
+    """As few as hold them all. A pair that is larger than a batch is one of its own."""
+    batch = producer.create_batch()
+    for key, value in pairs:
+        if batch.append(key=key, value=value, timestamp=None) is None:
+            yield batch
+            batch = producer.create_batch()
+            batch.append(key=key, value=value, timestamp=None)
+    if pairs:
+        yield batch
+
+
+async def _acknowledged(futures: Sequence[Awaitable[Any]]) -> list[Any]:
+    """Every acknowledgement; waits for all of them also when one fails, so that none is left behind unheard."""
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    for result in results:
+        if isinstance(result, KafkaError):
+            raise Unknown(str(result)) from result
+        if isinstance(result, BaseException):
+            raise result
+    return results
