@@ -37,7 +37,12 @@ def target_of(settings: Settings, bootstrap: str | None = None) -> Target:
 
     security: Mapping[str, Any] = client_options(settings)
     security = {name: value for name, value in security.items() if name != "bootstrap_servers"}
-    return Target(bootstrap or settings.kafka.bootstrap, settings.kafka.prefix, security=security)
+    return Target(
+        bootstrap or settings.kafka.bootstrap,
+        settings.kafka.prefix,
+        security=security,
+        registry_url=settings.registry_url,
+    )
 
 
 def scales_of(settings: Settings) -> Scales:
@@ -57,6 +62,7 @@ def open_client(settings: Settings, source: str, bootstrap: str | None = None) -
         block_seconds=_BLOCK_SECONDS,
         close_seconds=_CLOSE_SECONDS,
         security=target.security,
+        registry_url=target.registry_url,
     )
 
 

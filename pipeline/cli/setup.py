@@ -21,7 +21,7 @@ def run(
         bool, typer.Option("--check", help="Only report what is missing; exit code 1 if anything is.")
     ] = False,
 ) -> None:
-    """Make the topics and the tables that are missing, and correct their settings.
+    """Make the topics, schemas and tables that are missing, and correct their settings.
 
     Run it before the first start and after each upgrade; again does no harm. It never changes the number of
     partitions and never deletes anything.
@@ -30,6 +30,7 @@ def run(
     with _store(settings, start=not check):
         _refuse_what_is_stored_otherwise(settings, check=check)
         complete = _topics(settings, check=check)
+        complete = _schemas(settings, check=check) and complete
         complete = _tables(settings, check=check) and complete
     if complete:
         console.print("[green]everything is in place[/]")
@@ -80,6 +81,20 @@ def _topics(settings: Settings, *, check: bool) -> bool:
     for line in report.instruments:
         typer.echo(f"instrument {line}{' is not recorded' if check else ''}")
     return report.complete
+
+
+def _schemas(settings: Settings, *, check: bool) -> bool:
+    """Whether the registry had all of them, where there is one."""
+    from pipeline.streams.registering import find, put
+
+    if not settings.registry_url:
+        return True
+    missing = [subject for subject, number in asyncio.run(find(settings)).items() if number is None]
+    if missing and not check:
+        asyncio.run(put(settings))
+    for subject in missing:
+        typer.echo(f"schema of {subject}: {'is missing' if check else 'registered'}")
+    return not missing
 
 
 def _tables(settings: Settings, *, check: bool) -> bool:

@@ -45,6 +45,7 @@ class Feedback(Calls[str]):
         close_seconds: float = 10.0,
         on_delivery: OnDelivery | None = None,
         security: Mapping[str, Any] | None = None,
+        registry_url: str = "",
     ) -> None:
         """Start to connect; this never waits for the broker.
 
@@ -57,13 +58,14 @@ class Feedback(Calls[str]):
             close_seconds: how long leaving the `with` block may wait for acknowledgements.
             on_delivery: called in the background thread for each acknowledged event; it must be quick.
             security: further arguments of aiokafka's producer (security_protocol, ssl_context, sasl_...).
+            registry_url: of a schema registry, as `registry_url` of the pipeline; events wait until it has given ids.
         """
         super().__init__(source)
         self._block_seconds, self._close_seconds = block_seconds, close_seconds
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._loop = _Loop()
-        target = Target(bootstrap, prefix, buffer_bytes, security or {})
+        target = Target(bootstrap, prefix, buffer_bytes, security or {}, registry_url)
         self._transport = self._loop.run(_make(target, on_delivery))
         atexit.register(self._close_at_exit)
 
@@ -148,11 +150,12 @@ class AsyncFeedback(Calls[Awaitable[str]]):
         close_seconds: float = 10.0,
         on_delivery: OnDelivery | None = None,
         security: Mapping[str, Any] | None = None,
+        registry_url: str = "",
     ) -> None:
         """As `Feedback`; `on_delivery` is called in the event loop."""
         super().__init__(source)
         self._block_seconds, self._close_seconds = block_seconds, close_seconds
-        self._target = Target(bootstrap, prefix, buffer_bytes, security or {})
+        self._target = Target(bootstrap, prefix, buffer_bytes, security or {}, registry_url)
         self._on_delivery = on_delivery
         self._transport: Transport | None = None
 

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from pipeline.client.fields import KINDS, Kind
 from pipeline.client.message import Message
+from pipeline.client.registry import RegistryError
 from pipeline.events.partition import partition_of
 
 # A batch holds one partition's share of a chunk. Far below the least message.max.bytes that a broker has.
@@ -31,12 +32,14 @@ class Target:
         prefix: of the topics.
         buffer_bytes: of messages accepted and not yet acknowledged.
         security: further arguments of AIOKafkaProducer (security_protocol, ssl_context, sasl_...).
+        registry_url: of a schema registry whose ids to send under; empty: those of schemas/registry.json.
     """
 
     bootstrap: str
     prefix: str = "feedback"
     buffer_bytes: int = 32 * 1024 * 1024
     security: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    registry_url: str = ""
 
     def topic(self, kind: Kind) -> str:
         """The topic of events of this kind."""
@@ -107,6 +110,8 @@ def sentence(target: Target, fault: BaseException) -> str:
     """Why there is no link, for people."""
     if isinstance(fault, MissingTopicError):
         return f"there is no topic {fault} at {target.bootstrap}: run `feedback setup`, or check the prefix"
+    if isinstance(fault, RegistryError):
+        return str(fault)
     if isinstance(fault, KafkaConnectionError):
         return f"no broker answers at {target.bootstrap}"
     return f"the broker at {target.bootstrap} cannot be used: {str(fault) or type(fault).__name__}"

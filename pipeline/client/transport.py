@@ -23,6 +23,8 @@ from pipeline.client.buffer import Buffer, Entry, Ticket
 from pipeline.client.errors import BufferFullError, DeliveryError
 from pipeline.client.message import Message
 from pipeline.client.producer import Link, Target, connect, sentence
+from pipeline.client.registry import heads_of
+from pipeline.events.wire import Heads, under
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Transport:
         self._buffer = Buffer(target.buffer_bytes, lambda: _soon(loop, self._arrived))
         self._refused: list[tuple[Message, str]] = []
         self._trouble: str | None = "not connected yet"
+        self._heads: Heads | None = None  # asked for once: a registry that goes away later delays nothing
         self._task = loop.create_task(self._run(), name="feedback transport")
 
     @property
@@ -170,6 +173,8 @@ class Transport:
         pause = _FIRST_PAUSE
         while not self._ending.is_set():
             try:
+                if self._heads is None:
+                    self._heads = await heads_of(self._target.registry_url, self._target.prefix)
                 async with connect(self._target) as link:
                     self._out_of_trouble()
                     pause = _FIRST_PAUSE
@@ -195,13 +200,15 @@ class Transport:
     def _next_chunk(self, link: Link) -> list[_Batch]:
         """As many messages as fit into one batch a partition, in order."""
         batches: dict[tuple[str, int], _Batch] = {}
+        heads = self._heads or {}
 
         def fits(entry: Entry) -> bool:
             place = link.place(entry.message)
             batch = batches.get(place)
             if batch is None:
                 batch = batches[place] = _Batch(*place, link.producer.create_batch(), [])
-            if batch.builder.append(key=entry.message.key, value=entry.message.value, timestamp=None) is None:
+            value = under(entry.message.value, heads)
+            if batch.builder.append(key=entry.message.key, value=value, timestamp=None) is None:
                 return False
             batch.entries.append(entry)
             return True

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
 
+from pipeline.client.registry import heads_of
 from pipeline.config import Settings
 from pipeline.demo.folder import Folder, Owner
 from pipeline.demo.say import Say
@@ -78,9 +79,11 @@ class Sample:
         topics = Topics(kafka.prefix)
         names = {"responses": topics.responses, "touchpoints": topics.touchpoints}
         options = client_options(self._settings)
+        heads = await heads_of(self._settings.registry_url, kafka.prefix)
         async with AIOKafkaProducer(**options, acks="all", max_batch_size=BATCH_BYTES) as producer:
             path = Folder(self._settings.worker.data_dir).sample
-            yield Feed(Target(producer, names, kafka.partitions), path, self._rate, _milliseconds)
+            target = Target(producer, names, kafka.partitions, heads)
+            yield Feed(target, path, self._rate, _milliseconds)
 
 
 class Replay:

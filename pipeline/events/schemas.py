@@ -74,6 +74,21 @@ def schema(name: str) -> RecordSchema:
     return max(versions, key=lambda known: known.version)
 
 
+def newest() -> tuple[RecordSchema, ...]:
+    """The version of each record type that is written."""
+    return tuple({known.name: known for known in sorted(all_schemas(), key=lambda one: one.version)}.values())
+
+
+def subject_of(schema: RecordSchema, prefix: str) -> str:
+    """Its subject in a registry, where subjects follow the names of the topics.
+
+    Args:
+        schema: one of ours.
+        prefix: of the topics, as `kafka.prefix`.
+    """
+    return f"{prefix}.{schema.subject.removeprefix('feedback.')}"
+
+
 def by_id(schema_id: int) -> RecordSchema | None:
     """The schema of this id, None if the local registry has none."""
     return _ids().get(schema_id)

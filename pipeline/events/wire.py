@@ -38,6 +38,19 @@ def header(schema_id: int) -> bytes:
     return b"\0" + SCHEMA_ID.pack(schema_id)
 
 
+# The headers that stand for schemas of ours -> those that a registry gives them.
+Heads = Mapping[bytes, bytes]
+
+
+def under(value: bytes, heads: Heads) -> bytes:
+    """The same record under the id of the registry; as it is where the registry gives none.
+
+    Our own ids stay in whatever is remembered, so that nothing hangs on a registry but what others read.
+    """
+    head = heads.get(value[:HEADER_SIZE])
+    return value if head is None else head + value[HEADER_SIZE:]
+
+
 def milliseconds(time: datetime) -> int:
     """Whole milliseconds since 1970 of an aware time, rounded down; WireError if it is naive."""
     if time.tzinfo is None:

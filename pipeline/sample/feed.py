@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -37,11 +37,13 @@ class Target:
         producer: a started producer.
         topics: full topic names by "responses" and "touchpoints".
         partitions: of each topic.
+        heads: headers of a schema registry to send under, where there is one.
     """
 
     producer: AIOKafkaProducer
     topics: Mapping[str, str]
     partitions: int
+    heads: wire.Heads = field(default_factory=dict)
 
     async def send(self, events: Iterable[Event]) -> None:
         """Send in order, in whole batches, and wait for every acknowledgement."""
@@ -49,7 +51,7 @@ class Target:
         for event in events:
             key = event.key.encode()
             place = self.topics[event.topic], partition_of(key, self.partitions)
-            heaps.setdefault(place, []).append((key, encoded(event)))
+            heaps.setdefault(place, []).append((key, wire.under(encoded(event), self.heads)))
         await asyncio.gather(*(self._send(topic, at, pairs) for (topic, at), pairs in heaps.items()))
 
     async def _send(self, topic: str, partition: int, pairs: list[tuple[bytes, bytes]]) -> None:

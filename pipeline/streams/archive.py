@@ -237,7 +237,7 @@ class Archive:
         if rows.table != OUTCOMES:
             self._note_skipped(source, rows.skipped)
             return [rows]
-        told, words = told_progress(records)
+        told, words = told_progress(records, self._lookup)
         self._note_skipped(source, rows.skipped - words)
         return [
             rows,

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from pipeline.events.wire import Heads, under
 from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Send
 from pipeline.streams.kafka_log import Broker
@@ -18,9 +19,14 @@ Pair = tuple[bytes | None, bytes]
 
 
 class KafkaOutputs:
-    """See `journal.outbox.Outputs`; many small records go together."""
+    """See `journal.outbox.Outputs`; many small records go together.
+
+    Attributes:
+        heads: headers of a schema registry to send under, where there is one.
+    """
 
     def __init__(self, broker: Broker, prefix: str) -> None:
+        self.heads: Heads = {}
         self._broker = broker
         self._prefix = prefix
 
@@ -45,11 +51,15 @@ class KafkaOutputs:
         """(key, value) pairs to one partition, whose offsets nobody asks for."""
         await self._append(topic, partition, pairs)
 
+    def _headed(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        heads = self.heads
+        return [(key, under(value, heads)) for key, value in pairs] if heads else pairs
+
     async def _append(self, topic: str, partition: int, pairs: Sequence[Pair]) -> list[int]:
         """Record batches of our own making: a producer call for each pair would cost 15 us."""
         producer, futures, counts = self._broker.outputs, [], []
         try:
-            for batch in _batches(producer, pairs):
+            for batch in _batches(producer, self._headed(pairs)):
                 counts.append(batch.record_count())
                 futures.append(
                     await producer.send_batch(batch, f"{self._prefix}.{topic}", partition=partition)

@@ -9,14 +9,11 @@ from yarl import URL
 
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
-from pipeline.events.schemas import RecordSchema, all_schemas
+from pipeline.events.schemas import RecordSchema, all_schemas, subject_of
 
 _SECONDS = 10.0
 _MISSING = 404
 _CONFLICT = 409
-_PREFIX = (
-    "feedback."  # of the subjects in schemas/registry.json; in a registry they follow the names of the topics
-)
 
 
 async def put(settings: Settings) -> dict[str, int | None]:
@@ -67,7 +64,7 @@ class _Calls:
 
     def __init__(self, settings: Settings) -> None:
         self._url = URL(settings.registry_url.rstrip("/"))
-        self._prefix = f"{settings.kafka.prefix}."
+        self._prefix = settings.kafka.prefix
         self._name = str(self._url.with_user(None))
 
     async def __aenter__(self) -> _Calls:
@@ -79,7 +76,7 @@ class _Calls:
 
     def subject(self, schema: RecordSchema) -> str:
         """The subject under the prefix of our topics."""
-        return self._prefix + schema.subject.removeprefix(_PREFIX)
+        return subject_of(schema, self._prefix)
 
     async def ask(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         """Status and body of an answer."""

@@ -11,16 +11,19 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
 from yarl import URL
 
-from pipeline.events.schemas import RecordSchema, Unseen, by_id, record_schema
+from pipeline.errors import FeedbackError
+from pipeline.events.schemas import RecordSchema, Unseen, by_id, newest, record_schema, subject_of
+from pipeline.events.wire import Heads, header
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _ANSWER_SECONDS = 5.0
 _LONGEST_PAUSE = 5.0
 _AT_ONCE = 16
@@ -95,24 +98,52 @@ class Registry:
         """Ask what these ids are, for as long as it takes; `lookup` knows afterwards."""
         async with self._asking:
             self._forget_noes()
-            attempt, left = 0, [one for one in ids if one not in self._known]
+            left = [one for one in ids if one not in self._known]
             while left:
-                try:
-                    left = await self._ask_some(left)
-                    attempt = 0
-                except RegistryAway as away:
-                    self._metrics.registry_up(up=False)
-                    if attempt in (0, 5) or attempt % 20 == 19:
-                        extra = {"registry": self.name, "error": str(away), "attempt": attempt}
-                        log.warning("waiting for the schema registry", extra=extra)
-                    await asyncio.sleep(_pause(attempt))
-                    attempt += 1
-                else:
-                    self._metrics.registry_up(up=True)
+                left = await self._patiently(self._ask_some, left)
         refused = [one for one in ids if self._known.get(one) is None]
         if refused:
             extra = {"registry": self.name, "ids": refused[:5], "n": len(refused)}
             log.warning("schema ids that the registry does not have: dead letters", extra=extra)
+
+    async def heads(self, prefix: str) -> Heads:
+        """The headers under which others know what we write, however long the registry is away.
+
+        Args:
+            prefix: of the topics.
+
+        Raises:
+            FeedbackError: it does not have all of our schemas.
+        """
+        async with self._asking:
+            ids = {one: await self._patiently(self._find, subject_of(one, prefix), one) for one in newest()}
+        self._known |= {number: one for one, number in ids.items()}
+        return {header(one.schema_id): header(number) for one, number in ids.items()}
+
+    async def _patiently(self, call: Callable[..., Awaitable[T]], *args: Any) -> T:
+        attempt = 0
+        while True:
+            try:
+                result = await call(*args)
+            except RegistryAway as away:
+                self._metrics.registry_up(up=False)
+                if attempt in (0, 5) or attempt % 20 == 19:
+                    extra = {"registry": self.name, "error": str(away), "attempt": attempt}
+                    log.warning("waiting for the schema registry", extra=extra)
+                await asyncio.sleep(_pause(attempt))
+                attempt += 1
+            else:
+                self._metrics.registry_up(up=True)
+                return result
+
+    async def _find(self, subject: str, schema: RecordSchema) -> int:
+        status, body = await self._ask_for("POST", f"subjects/{subject}", {"schema": schema.text})
+        if status == 200 and isinstance(body, dict) and body.get("id") in _IDS:
+            return int(body["id"])
+        if status == 404 and _means_no(body):
+            msg = f"the schema registry at {self.name} does not have our schema of {subject}: run `feedback setup`"
+            raise FeedbackError(msg)
+        raise RegistryAway(_why(status))
 
     async def _ask_some(self, ids: Sequence[int]) -> list[int]:
         """Ask about the first of them; the others."""
@@ -142,18 +173,18 @@ class Registry:
 
     async def _ask(self, schema_id: int) -> RecordSchema | None:
         """The schema; what it does not have may be one of ours from before there was a registry."""
-        status, body = await self._get(f"schemas/ids/{schema_id}")
+        status, body = await self._ask_for("GET", f"schemas/ids/{schema_id}")
         if status == 200:
             return _schema_of(schema_id, body)
         if status == 404 and _means_no(body):
             return by_id(schema_id)
         raise RegistryAway(_why(status))
 
-    async def _get(self, path: str) -> tuple[int, Any]:
+    async def _ask_for(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and JSON of an answer; None where it is no JSON."""
         assert self._session is not None, "use it as a context manager"  # noqa: S101 - a caller's mistake, for mypy
         try:
-            async with self._session.get(self._url / path) as answer:
+            async with self._session.request(method, self._url / path, json=body) as answer:
                 text = await answer.text(errors="replace")
                 return answer.status, _json(text)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

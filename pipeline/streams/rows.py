@@ -104,12 +104,13 @@ def rows_of(source: Source, partition: int, records: Records, lookup: Lookup = b
         source: the topic.
         partition: of the topic.
         records: what was read.
-        lookup: the schemas of ids in what apps send; what we write ourselves has ids of our own.
+        lookup: the schemas of ids.
 
     Raises:
         Unseen: `lookup` does not know yet.
     """
-    batch = decode(records, source.schema, lookup=by_ids if source.check is None else lookup)
+    known = _ours(lookup, source.schema) if source.check is None else lookup
+    batch = decode(records, source.schema, lookup=known)
     if source.check is None:
         labels = batch.labels(source.label) if source.label else None
     else:
@@ -118,6 +119,16 @@ def rows_of(source: Source, partition: int, records: Records, lookup: Lookup = b
     if source.positioned:
         frame = _positioned(frame, batch, partition, records)
     return Rows(source.table, frame, len(records) - len(batch))
+
+
+def _ours(lookup: Lookup, schema: RecordSchema) -> Lookup:
+    """For topics that only we write: ids of our own, too, as before there was a registry, whatever it means by them."""
+
+    def found(ids: Sequence[int]) -> Mapping[int, RecordSchema]:
+        ours = {number: one for number, one in by_ids(ids).items() if one.name == schema.name}
+        return ours | {number: one for number, one in lookup(ids).items() if one.name == schema.name}
+
+    return found
 
 
 def _labelled(batch: Batch, labels: Labels, names: Sequence[str]) -> pl.DataFrame:
@@ -165,13 +176,15 @@ def progress_of(topic: str, partition: int, records: Records) -> pl.DataFrame:
     )
 
 
-def told_progress(partition_records: Records) -> tuple[pl.DataFrame, int]:
+def told_progress(partition_records: Records, lookup: Lookup = by_ids) -> tuple[pl.DataFrame, int]:
     """What the topic of outcomes says about progress, as rows of the table `progress`; and how many records that were.
 
     Args:
         partition_records: of one partition of the topic. Of several words about one stage the last one holds.
+        lookup: the schemas of ids.
     """
-    batch = decode(partition_records, schema("Progress"))
+    progress = schema("Progress")
+    batch = decode(partition_records, progress, lookup=_ours(lookup, progress))
     times = pl.Series("time", partition_records.times[batch.at], pl.Int64)
     entries = batch.frame.select("done", times).explode("done").drop_nulls("done").unnest("done")
     words = pl.col("key").str.split(" ").list

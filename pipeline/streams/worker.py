@@ -119,6 +119,7 @@ class Worker:
             await self._unless_stopped(persist(self.broker.start, "the broker"))
             stack.push_async_callback(self.broker.stop)
             await self._unless_stopped(self._check_topics())
+            await self._unless_stopped(self._name_schemas())
             if self.stop.is_set():
                 return 0
             return await self._work(stack, drain=drain)
@@ -129,6 +130,11 @@ class Worker:
         if lack:
             raise FeedbackError(lack)
         await persist(self.originals.look, "the ids of topics")
+
+    async def _name_schemas(self) -> None:
+        """Whoever reads our topics asks the registry what the ids in them mean."""
+        if self.registry and not self.stop.is_set():
+            self.outputs.heads = await self.registry.heads(self.settings.kafka.prefix)
 
     async def _work(self, stack: AsyncExitStack, *, drain: bool) -> int:
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._compare_topics())]

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from pipeline.events.schemas import Unseen, schema
+from pipeline.errors import FeedbackError
+from pipeline.events.schemas import Unseen, all_schemas, schema, subject_of
+from pipeline.events.wire import header
 from pipeline.streams import registry as registries
 from pipeline.streams.registry import Registry
 from tests.support.registry import FakeRegistry
@@ -132,3 +134,34 @@ async def test_a_no_is_asked_about_again_later(fake, registry, monkeypatch):
     monkeypatch.setattr(registries, "_NO_SECONDS", 0.0)
     await registry.learn([77])
     assert 77 in registry.lookup([77])
+
+
+async def test_what_we_write_goes_under_its_ids(fake, registry):
+    ours = all_schemas()
+    for number, one in enumerate(ours, 500):
+        fake.schemas[number], fake.subjects[subject_of(one, "p")] = one.text, [number]
+    heads = await registry.heads("p")
+    assert heads == {header(one.schema_id): header(number) for number, one in enumerate(ours, 500)}
+    assert registry.lookup(range(500, 500 + len(ours)))[500] is ours[0]
+    assert fake.asked == []
+
+
+async def test_without_our_schemas_in_it_nothing_is_written(fake, registry):
+    with pytest.raises(
+        FeedbackError, match=r"does not have our schema of p\.touchpoints-value: run `feedback setup`"
+    ):
+        await registry.heads("p")
+
+
+async def test_our_own_ids_are_waited_for(fake, monkeypatch):
+    monkeypatch.setattr(registries, "_pause", lambda attempt: 0.01)
+    for number, one in enumerate(all_schemas(), 500):
+        fake.schemas[number], fake.subjects[subject_of(one, "p")] = one.text, [number]
+    told, fake.trouble = Told(), "broken"
+    async with Registry(fake.url, told, answer_seconds=0.2) as registry:
+        asking = asyncio.create_task(registry.heads("p"))
+        await asyncio.sleep(0.1)
+        assert not any(told.up)
+        fake.trouble = ""
+        assert len(await asking) == len(all_schemas())
+    assert told.up[-1]

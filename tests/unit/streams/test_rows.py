@@ -84,3 +84,14 @@ def test_no_rows_have_the_same_types(table: str):
     empty = rows_of(one, 0, records([b"garbage"])).frame
     assert empty.is_empty()
     assert empty.schema["touchpoint"] == pl.String
+
+
+def test_our_own_topics_are_read_under_the_ids_of_a_registry_and_under_ours():
+    """Ours from before there was a registry, which means something else by them."""
+    ours, strange = schema("Cell"), schema("SurveyResponse")
+    known = {ours.schema_id: strange, 500: ours}
+    value = wire.encode(ours, CELL)
+    values = [value, wire.header(500) + value[wire.HEADER_SIZE :], wire.header(501) + b"x"]
+    rows = rows_of(source("cells"), 0, records(values), lambda ids: {k: known[k] for k in ids if k in known})
+    assert rows.frame["part"].to_list() == [7, 7]
+    assert rows.skipped == 1
