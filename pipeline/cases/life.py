@@ -15,7 +15,6 @@ from pipeline.cases.case import (
     ACTION,
     ACTION_BITS,
     CLOSED,
-    CONTACTED,
     MOST_OPENINGS,
     MOST_TIMES,
     NEVER,
@@ -50,6 +49,7 @@ class Life(NamedTuple):
         replies: how many.
         contacts: how many after the instant of the opening, which is itself the first contact.
         reopens: how many.
+        open: neither resolved nor closed, or reopened since.
     """
 
     opening: Opening
@@ -62,6 +62,7 @@ class Life(NamedTuple):
     replies: int
     contacts: int
     reopens: int
+    open: bool
 
     def stays_closed(self, at_ms: int) -> bool:
         """Whether it was closed by that instant, and has not been reopened since."""
@@ -90,6 +91,7 @@ def life(opening: Opening, heard: Marks) -> Life:
         heard = heard[bisect_left(heard, opened << ACTION_BITS) :]
     replied = resolved = resolved_last = waiting = further = None
     replies = contacts = reopens = waited = waited_ms = 0
+    still = True
     for mark in heard:
         action = mark & ACTION  # written out: this loop is most of what a case costs
         if action == REPLIED:
@@ -104,6 +106,7 @@ def life(opening: Opening, heard: Marks) -> Life:
                 waited += resolved_last - waiting
                 waiting = None
             waited_ms = waited
+            still = False
         elif action == WAITING:
             if waiting is None:
                 waiting = mark >> ACTION_BITS
@@ -111,12 +114,17 @@ def life(opening: Opening, heard: Marks) -> Life:
             if waiting is not None:
                 waited += (mark >> ACTION_BITS) - waiting
                 waiting = None
-        elif action == REOPENED or (action == CONTACTED and mark >> ACTION_BITS > opened):
-            reopens += action == REOPENED
-            contacts += action == CONTACTED
+        elif action == CLOSED:
+            still = False
+        elif action == REOPENED or mark >> ACTION_BITS > opened:  # else the contact that opened it
+            if action == REOPENED:
+                reopens += 1
+                still = True
+            else:
+                contacts += 1
             if further is None:
                 further = mark >> ACTION_BITS
-    counts = replies, contacts, reopens
+    counts = replies, contacts, reopens, still
     return Life._make((opening, heard, replied, resolved, resolved_last, waited_ms, further, *counts))
 
 

@@ -45,9 +45,8 @@ class Measured(NamedTuple):
         return [judged.deadline_ms for judged in self.lives if judged.deadline_ms is not None]
 
 
-@lru_cache(
-    maxsize=2
-)  # what is told of a case is asked one after another, of the case before and after a change
+# What is told of a case is asked one after another, of the case before and after a change.
+@lru_cache(maxsize=2)
 def measure(case: Case, rules: Rules) -> Measured:
     """The case under these rules."""
     now = case.now_ms
@@ -59,7 +58,8 @@ def _judged(life: Life, now_ms: int, rules: Rules) -> Judged:
     due = rules.due_at(opening.at_ms, opening.priority)
     broken = None if due is None else breach(life, due, now_ms)
     if life.resolved is None or life.resolved_last is None:
-        return Judged(life, due, broken, None, None)
+        quiet = due is None or (not life.open and life.stays_closed(due))
+        return Judged(life, None if quiet else due, broken, None, None)
     final = life.resolved + rules.fcr_ms
     enough = one_contact(life, life.resolved, final, now_ms)
     schedule = rules.schedule_of(opening.touchpoint)

@@ -107,6 +107,13 @@ def test_a_promise_is_kept_or_broken(
     assert shown(case, "sla_breach") == ([expected] if expected else [])
 
 
+def test_nothing_is_due_of_a_case_that_nobody_waits_for():
+    assert next_due(life(at(0, "opened")), RULES) == 20_000
+    assert next_due(life(at(0, "opened"), at(5, "closed")), RULES) is None
+    assert next_due(life(at(0, "opened"), at(5, "closed"), at(6, "reopened")), RULES) == 20_000
+    assert next_due(life(at(0, "opened"), at(5, "resolved"), at(6, "contacted")), RULES) is None
+
+
 def test_an_event_from_before_the_deadline_takes_a_breach_back():
     case = life(at(0, "opened"), clock=25)
     assert shown(case, "sla_breach") == [(20, 1)]
