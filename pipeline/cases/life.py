@@ -90,8 +90,7 @@ def life(opening: Opening, heard: Marks) -> Life:
     if heard and heard[0] < opened << ACTION_BITS:
         heard = heard[bisect_left(heard, opened << ACTION_BITS) :]
     replied = resolved = resolved_last = waiting = further = None
-    replies = contacts = reopens = waited = waited_ms = 0
-    still = True
+    replies, contacts, reopens, waited, waited_ms, still = 0, 0, 0, 0, 0, True
     for mark in heard:
         action = mark & ACTION  # written out: this loop is most of what a case costs
         if action == REPLIED:
@@ -105,8 +104,7 @@ def life(opening: Opening, heard: Marks) -> Life:
             if waiting is not None:
                 waited += resolved_last - waiting
                 waiting = None
-            waited_ms = waited
-            still = False
+            waited_ms, still = waited, False
         elif action == WAITING:
             if waiting is None:
                 waiting = mark >> ACTION_BITS
@@ -117,11 +115,10 @@ def life(opening: Opening, heard: Marks) -> Life:
         elif action == CLOSED:
             still = False
         elif action == REOPENED or mark >> ACTION_BITS > opened:  # else the contact that opened it
-            if action == REOPENED:
-                reopens += 1
-                still = True
-            else:
-                contacts += 1
+            again = action == REOPENED
+            reopens += again
+            contacts += not again
+            still = still or again
             if further is None:
                 further = mark >> ACTION_BITS
     counts = replies, contacts, reopens, still
