@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,12 +18,22 @@ _LOGIN = re.compile(r"//[^/@]*@")  # in an address
 _BUSY_SHARE = 0.5  # of the machine's memory; the rest is for the windows, the store and the system
 
 
-def run(config: ConfigOption = None) -> None:
+def run(
+    config: ConfigOption = None,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Print every key with its default and meaning.")
+    ] = False,
+) -> None:
     """Check the configuration: every fault at once, or what is in force and the memory it will take.
 
     Ids are remembered for the horizon, so rate times horizon is what a worker must hold. Where a broker answers, the
     configuration is compared with what was set up there: partitions, and the scales of instruments.
     """
+    if keys:
+        from pipeline.config.reference import reference
+
+        typer.echo(reference(), nl=False)
+        return
     settings = load_settings(config)
     for line in changed(settings.model_dump(mode="json"), Settings().model_dump(mode="json")):
         typer.echo(line)

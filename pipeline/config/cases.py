@@ -96,15 +96,20 @@ class ScheduleChange(Table):
     since: date = Field(alias="from")
     """The first day, in the time zone that holds from then on."""
     time_zone: Zone | None = None
+    """As above."""
     hours: Hours | None = None
+    """As above; all days anew."""
     holidays: Dates | None = None
+    """As above; all days anew."""
     holidays_of: Place | None = None
+    """As above."""
 
 
 class Schedule(Table):
     """Business hours. Times of cases that ended are measured anew by nobody, so add a change instead of editing."""
 
     time_zone: Zone = "UTC"
+    """By the IANA database, such as "Europe/Vienna"; its changes of the clock are followed."""
     hours: Hours = Field(default_factory=dict)
     """By day, spans like "09:00-17:30"."""
     holidays: Dates = ()

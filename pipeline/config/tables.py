@@ -43,7 +43,9 @@ class Security(Table):
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     """How to log in, for the SASL protocols."""
     username: str = ""
+    """Name of the login."""
     password: SecretStr = SecretStr("")
+    """Of the login; better given as FEEDBACK_KAFKA__SECURITY__PASSWORD than written down."""
     ca_file: Path | None = None
     """PEM file of the authority that signed the brokers' certificates; the system's own if not given."""
     cert_file: Path | None = None
@@ -113,6 +115,7 @@ class Gateway(Table):
     """HTTP ingest."""
 
     listen: Address = _loopback(8088)
+    """Where it takes `POST /v1/events`."""
     tokens: Annotated[tuple[SecretStr, ...], Comma] = ()
     """Bearer tokens that may send events."""
 
@@ -121,6 +124,7 @@ class Page(Table):
     """The built-in page."""
 
     listen: Address = _loopback(8080)
+    """Where a browser finds it."""
     workers: Annotated[tuple[Address, ...], Comma] = ()
     """metrics.listen of every worker, by default that of this configuration. A host name that has several addresses
     stands for a worker at each."""
@@ -130,11 +134,13 @@ class Horizons(Table):
     """Overrides of `horizon` for one kind of event."""
 
     touchpoints: Duration | None = None
+    """Of touchpoint events."""
     responses: Duration | None = None
+    """Of survey responses."""
 
 
 class InstrumentTable(Table):
-    """A question on a scale of your own; what is allowed together is `measures.catalogue`'s to say."""
+    """A question on a scale of your own. Its name stands for this scale for good."""
 
     metric: str = Field(pattern=r"^(nps|csat|ces|net_\d+_\d+)$")
     """"nps", "csat", "ces", or "net_LOW_HIGH" for a net score that is not NPS."""
@@ -145,10 +151,13 @@ class InstrumentTable(Table):
     direction: Literal["high", "low"]
     """Which end of the scale is good."""
     promoters_from: int | None = None
-    """The thresholds count on the scale turned to high = good."""
+    """For nps and net: promoters answer this or more. All thresholds count on the scale turned to high = good."""
     detractors_to: int | None = None
+    """For nps and net: detractors answer this or less."""
     satisfied_from: int | None = None
+    """For csat: satisfied are this answer and better ones. Scales of 3, 4, 5, 7 and 10 answers have a usual one."""
     easy_from: int | None = None
+    """For ces: easy are this answer and better ones. Scales of 5 and 7 answers have a usual one."""
 
     def instrument(self, name: str) -> Instrument:
         """As the measures know it."""
@@ -162,9 +171,12 @@ class Touchpoint(Table):
     """What is known about a touchpoint beyond its name."""
 
     stage: Literal["discover", "engage", "order", "pay", "use", "support"] | None = None
+    """The stage of the customer's journey that it belongs to."""
     csat_target: Share | None = None
-    """Share of satisfied answers that the team wants to keep; alerts compare with it."""
+    """Share of satisfied answers that the team wants to keep: the page marks what is surely below it, and an alert
+    compares with it (with 0.8 where none is given)."""
     owner: str = ""
+    """The team that is asked about it."""
     schedule: str | None = None
     """Name of its business hours; else the schedule named "default", else the only one there is."""
 

@@ -12,6 +12,9 @@ from bench import sizes
 from bench.responses import responses
 from pipeline.cli.check_config import BYTES_AN_ID
 from pipeline.cli.commands import app
+from pipeline.config import load
+from pipeline.config.reference import keys, reference
+from pipeline.measures.scores import score
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
@@ -94,3 +97,32 @@ def test_the_examples_of_the_sizing_are_computed_from_its_constants():
             rate * 365 * DAY * constant("cells_table"),
         )
         assert told == pytest.approx([size / 1e9 for size in expected], rel=0.02, abs=0.06)
+
+
+def test_the_page_of_keys_is_what_the_configuration_declares():
+    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == reference()
+    assert [f"{key.table}.{key.name}" for key in keys() if not key.meaning] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_example_of_a_configuration_is_valid(page, tmp_path):
+    for number, text in enumerate(
+        re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    ):
+        if re.search(r"^\[\[?(instruments|touchpoints|schedules|sla|kafka|cases|page)\b", text, re.MULTILINE):
+            file = tmp_path / f"{number}.toml"
+            file.write_text(text, encoding="utf-8")
+            load(file)
+
+
+def test_the_worked_example_of_an_instrument_counts_as_it_says(tmp_path):
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "instruments.md").read_text(), re.DOTALL)
+    (tmp_path / "own.toml").write_text(text)
+    own = load(tmp_path / "own.toml").catalogue()
+    efforts = {1 + k % 4: 0 for k in range(4)}
+    for k in range(200):
+        if k % 20:
+            efforts[1 + k % 4] += 1
+    shown = score("ces", own["ces_1_10_hard"], efforts)["ces"]
+    assert (shown.n, round(shown.value, 2)) == (190, 8.42)
+    assert score("csat", own["thumbs"], {0: 40, 1: 160})["csat"].value == 0.8
