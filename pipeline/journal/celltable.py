@@ -56,10 +56,10 @@ _NAMES = tuple(f.name for f in fields(Cells))
 
 
 class CellTable:
-    """Open addressing over row numbers; the rows are dense columns that grow by doubling and move only in `keep`.
+    """Open addressing over row numbers; the rows are dense columns that grow by doubling and move only in `load`.
 
     A row whose version lies before the cut that a call names is closed: it is not found any more, and a change of the
-    same cell opens a new row. Closed rows stay until `keep` leaves them out.
+    same cell opens a new row. Closed rows stay until `load` leaves them out.
     """
 
     def __init__(self) -> None:
@@ -87,10 +87,6 @@ class CellTable:
     def open_rows(self, cut: int) -> Masks:
         """Which rows are open."""
         return self.cells.version[: self._count] >= cut
-
-    def keep(self, rows: Int64s) -> None:
-        """Leave out all other rows, and give their memory back; these move to 0, 1, 2, ... in this order."""
-        self.load(self.cells.take(rows))
 
     def load(self, cells: Cells) -> None:
         """Hold these cells as rows 0, 1, 2, ... and no others."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -50,7 +50,7 @@ class Rollup:
     """The open cells of one deltas partition, and which cells readers do not have yet, closed ones too.
 
     Attributes:
-        leaves: every leaf that occurred; its place is its number in the cells.
+        leaves: of the cells held, and perhaps others; its place is its number in the cells.
         hours: log time.
     """
 
@@ -144,15 +144,22 @@ class Rollup:
         return np.flatnonzero(self._table.open_rows(self.hours.cut) | self._is_dirty[:count])
 
     def _let_go(self) -> None:
-        """Give back the memory of closed cells that readers have, once they are the larger part."""
+        """Give up closed cells that readers have, and of their leaves, once they are the larger part."""
         rows = self._open_or_dirty()
         if 2 * len(rows) > len(self._table):
             return
         place = np.full(len(self._table), -1, np.int64)
         place[rows] = np.arange(len(rows))
-        self._table.keep(rows)
+        self._hold(self._table.cells.take(rows))
         self._is_dirty = self._is_dirty[rows]
         self._dirty = deque(place[queued] for queued in self._dirty)
+
+    def _hold(self, cells: Cells) -> None:
+        """Hold these cells, and only the leaves that occur among them."""
+        used, leaf = np.unique(cells.leaf, return_inverse=True)
+        self._table.load(replace(cells, leaf=leaf.astype(np.int32)))
+        self.leaves = [self.leaves[number] for number in used.tolist()]
+        self._leaf = {series: number for number, series in enumerate(self.leaves)}
 
     def _add(self, offset: int, changes: CellChanges) -> None:
         leaf = np.array([self._number_of(s) for s in changes.series], np.int32)[changes.at]

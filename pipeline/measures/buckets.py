@@ -85,6 +85,21 @@ class Buckets:
         minutes = np.repeat(starts, [len(cells) for cells in held.values()])
         return minutes.astype(np.int32), np.concatenate([NO_CELLS, *held.values()])
 
+    def leaves(self, size: int) -> npt.NDArray[np.bool_]:
+        """Which of so many leaves have cells here."""
+        found = np.zeros(size, np.bool_)
+        for part in self._parts():
+            found[part["leaf"]] = True
+        return found
+
+    def renumber(self, leaf: Int32s) -> None:
+        """The leaf that was k is leaf[k] now."""
+        for part in self._parts():
+            part["leaf"] = leaf[part["leaf"]]
+
+    def _parts(self) -> Iterator[CellRows]:
+        return (part for parts in self._buckets.values() for part in parts)
+
     def _starts(self, first: int, end: int) -> list[int]:
         wanted = range(-(-first // self._unit), -(-end // self._unit))
         return list(_present(wanted, self._buckets))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.measures.buckets import room
 from pipeline.measures.cells import Series
@@ -80,6 +81,23 @@ class Told:
         self._grow(rows)
         self._minute[window, rows] = _NEVER
         self._scores |= {(window, row): {} for row in rows.tolist()}
+
+    def owed(self, rows: int) -> npt.NDArray[np.bool_]:
+        """Of each of so many rows, whether what was published of it is a score, or not known."""
+        owed = np.zeros(rows, np.bool_)
+        for (window, row), scores in self._scores.items():
+            if self._minute[window, row] == _NEVER or any(score.n for score in scores.values()):
+                owed[row] = True
+        return owed
+
+    def keep(self, rows: Int64s) -> None:
+        """Only these rows are left; they move to 0, 1, 2, ... in this order."""
+        before = self._minute
+        known = rows < before.shape[1]
+        self._minute = np.full((len(before), len(rows)), _NEVER)
+        self._minute[:, known] = before[:, rows[known]]
+        moved = {row: place for place, row in enumerate(rows.tolist())}
+        self._scores = {(w, moved[row]): one for (w, row), one in self._scores.items() if row in moved}
 
     def _grow(self, rows: Int64s) -> None:
         """Room for these rows, ascending, by doubling."""

@@ -12,7 +12,7 @@ deltas; the sums of the windows are made from it at the time that the clock says
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -26,6 +26,7 @@ from pipeline.measures.windows import DAY, MINUTE, Window
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+Masks = npt.NDArray[np.bool_]
 
 _NEVER = -(1 << 40)
 _AT_ONCE = 50_000  # cells; eight times as many rows are in memory then, and as many may wait for a look
@@ -64,6 +65,7 @@ class Rolling:
         self._floor = _NEVER  # the running minute is never before this one
         self._settled = _NEVER  # minutes before this one are kept by the hour
         self._forgotten = self.missing = _NEVER  # minutes before `_forgotten` are not kept
+        self._hour_passed = False  # since `let_go` looked
 
     @property
     def series(self) -> Sequence[Series]:
@@ -115,6 +117,7 @@ class Rolling:
         self._settled = max(settled, self._settled)
         self._forgotten = max(self._floor - self._keep * HOUR, self._forgotten)
         gone = self._hours.take(_NEVER, self._forgotten)
+        self._hour_passed = True
         self.missing = max([self.missing, *(start + HOUR for start, _ in gone)])
 
     def advance(self, now_ms: int) -> None:
@@ -145,6 +148,34 @@ class Rolling:
         return HeldCells(
             series, at.astype(np.uint32), minute, bins[cells["column"]], cells["n"], cells["total"]
         )
+
+    def let_go(self, wanted: Callable[[int], Masks]) -> Int64s | None:
+        """Give back the memory of leaves that hold nothing any more, once they are the larger part. Looks once an hour.
+
+        Args:
+            wanted: tells of each of so many rows whether its leaves must stay all the same.
+
+        Returns:
+            Which row each row was before; None if nothing went.
+        """
+        if not self._hour_passed:
+            return None
+        self._hour_passed = False
+        self._take_in()
+        size = self._rows.leaf_count
+        empty = ~(self._minutes.leaves(size) | self._hours.leaves(size))
+        if 2 * empty.sum() <= size:
+            return None
+        empty &= ~wanted(len(self._rows))[self._rows.marginals(np.arange(size, dtype=np.int32))].any(axis=1)
+        kept = np.flatnonzero(~empty)
+        self._rows, rows = self._rows.only(kept)
+        number = np.zeros(size, np.int32)
+        number[kept] = np.arange(len(kept))
+        for buckets in (self._minutes, self._hours):
+            buckets.renumber(number)
+        self._counts, self._totals = self._counts[:, rows], self._totals[:, rows]
+        self._changed = self._changed[:, rows]
+        return rows
 
     def filled(self, window: int) -> bool:
         """Whether a window holds everything that it reaches back to; not if less was kept when it was shorter."""
@@ -190,7 +221,7 @@ class Rolling:
         held = self._counts[window, :rows].sum(axis=1) > 0
         return np.flatnonzero(held & self._are(levels))
 
-    def _are(self, levels: Sequence[int]) -> npt.NDArray[np.bool_]:
+    def _are(self, levels: Sequence[int]) -> Masks:
         return np.isin(np.arange(8), levels)[self._rows.level]
 
     def _take_in(self) -> None:

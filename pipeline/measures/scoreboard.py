@@ -169,6 +169,17 @@ class Scoreboard:
         for book, window, row in news.places:
             book.mark(window, [row], changed=True)
 
+    def let_go(self) -> None:
+        """Give back the memory of series that hold nothing any more, once they are the larger part of a book.
+
+        Not while news are on their way: rows get other numbers.
+        """
+        for book in self._open():
+            told = self._told_of(book)
+            kept = book.let_go(told.owed)
+            if kept is not None:
+                told.keep(kept)
+
     def forget_what_was_published(self) -> None:
         """Nobody knows what was published before a recovery: everything is news, empty windows included."""
         for book in self._open():

@@ -10,7 +10,7 @@ from itertools import chain, count, islice, product
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measures.buckets import Int32s, room
+from pipeline.measures.buckets import Int32s, Int64s, room
 from pipeline.measures.cells import ANY, Series
 
 MARGINALS = 8  # of a leaf, itself included
@@ -48,6 +48,11 @@ class SeriesRows:
         return list(self._leaf)
 
     @property
+    def leaf_count(self) -> int:
+        """How many leaves there are."""
+        return len(self._leaf)
+
+    @property
     def level(self) -> npt.NDArray[np.int8]:
         """Which dimensions each row names: OVERALL, TOUCHPOINT, LEAF or between."""
         return self._level[: len(self.series)]
@@ -69,6 +74,14 @@ class SeriesRows:
     def of_touchpoint(self, touchpoint: str) -> Sequence[int]:
         """The rows of one touchpoint (of all together where it is empty)."""
         return self._of_touchpoint.get(touchpoint, ())
+
+    def only(self, leaves: Int64s) -> tuple[SeriesRows, Int64s]:
+        """Rows for these leaves alone, numbered in this order; and which row of these here each of them is."""
+        kept, names = SeriesRows(*self._name), self.leaves
+        kept.number([names[leaf] for leaf in leaves.tolist()])
+        rows = np.zeros(len(kept), np.int64)
+        rows[kept._marginals[: len(leaves)]] = self._marginals[leaves]
+        return kept, rows
 
     def _add(self, leaves: Sequence[Series]) -> None:
         """A whole batch: after a start there are tens of thousands."""

@@ -34,6 +34,11 @@ class Owned:
             self._board = board
         return board
 
+    def let_go(self) -> None:
+        """Forget series that hold nothing any more, if no thread may be looking at them. No news are on their way."""
+        if not self.lock.locked():
+            self.partition.board.let_go()
+
     @property
     def lacking(self) -> int:
         """How many sources `gaps` has told of whose next delta is missing still."""

@@ -247,6 +247,7 @@ class Roll:
     async def _publish(self, owned: Owned, now_ms: int, limit: int) -> int:
         """Cells first, so that whoever reads a score finds the cells that it is made of."""
         async with owned.sending:
+            owned.let_go()
             board = owned.board(now_ms)
             news, taken = board.news(limit), owned.partition.rollup.numbers
             try:

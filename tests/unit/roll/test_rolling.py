@@ -90,6 +90,7 @@ step = st.one_of(
     st.just(1),
     st.tuples(st.just("log time"), st.integers(-10, 60)),
     st.tuples(st.just("snapshot"), st.just(0)),
+    st.tuples(st.just("let go"), st.integers(0, 255)),
 )
 
 
@@ -111,6 +112,8 @@ def test_any_course_equals_a_recount_whenever_somebody_looks(steps, windows, cou
             rolling.settle(hour)
             if recount.now is not None:
                 recount.advance((hour - 2) * HOUR)
+        elif one[0] == "let go":
+            let_go(rolling, one[1])
         else:
             rolling = restored(rolling, hour, recount.now)  # as a worker does that loads a snapshot
         for w, window in enumerate(rolling.windows if looks else ()):
@@ -120,6 +123,26 @@ def test_any_course_equals_a_recount_whenever_somebody_looks(steps, windows, cou
 def add(rolling, cells):
     leaves, *numbers = columns(cells)
     rolling.add(rolling.number(leaves), *numbers)
+
+
+def let_go(rolling, wanted):
+    """Rows that hold something, or are wanted (every bit of `wanted` is a row), are there afterwards."""
+    before, cells = list(rolling.series), kept(rolling)
+    asked = []
+
+    def is_wanted(rows):
+        asked.extend(k for k in range(rows) if wanted >> k % 8 & 1)
+        return np.isin(np.arange(rows), asked)
+
+    rows = rolling.let_go(is_wanted)
+    after = rolling.series
+    if rows is None:
+        assert after == before
+    else:
+        assert list(after) == [before[row] for row in rows.tolist()]
+        assert {before[row] for row in asked} <= set(after)
+        assert len(set(after)) == len(after)
+    assert kept(rolling) == cells
 
 
 def restored(rolling, hour, now):
@@ -237,3 +260,16 @@ def test_a_batch_may_be_applied_in_pieces(monkeypatch):
     rolling.advance(BASE * 60_000)
     rolling.add(*columns([(rolling.number([leaf])[0], BASE, 5, 1, 5000) for leaf in LEAVES[:5]]))
     assert rolling.sums(0, rolling.live(0, [OVERALL])).counts.tolist() == [[5]]
+
+
+def test_leaves_that_hold_nothing_leave_the_memory():
+    rolling = Rolling("csat", "csat_1_5", [Window("5m", 300)])
+    now = BASE // HOUR * HOUR
+    for hour in range(200):
+        rolling.settle(now // HOUR + hour)
+        leaves = [Series("csat", "csat_1_5", f"{hour}-{k}", "web", "none") for k in range(10)]
+        add(rolling, [(leaf, now + hour * HOUR, 5, 1, 5000) for leaf in leaves])
+        rolling.let_go(lambda rows: np.zeros(rows, np.bool_))
+        assert len(rolling.series) < 4 * 10 * 2 * 30, (
+            "each leaf has four rows of its own and is held for 27 hours"
+        )

@@ -1,5 +1,7 @@
 """The fold of the deltas: the same absolute cells whatever is sent twice, late or by a zombie."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -152,6 +154,19 @@ def test_a_gap_is_told_and_changes_nothing():
     assert rollup.fold(1, delta(SOURCES[0], 1, {key: (1, 9000)})) is Folded.TAKEN
     assert rollup.fold(2, delta(SOURCES[0], 2, {key: (1, 9000)})) is Folded.TAKEN
     assert rollup.cells().n.tolist() == [2]
+
+
+def test_leaves_of_closed_cells_leave_the_memory():
+    rollup = Rollup()
+    for hour in range(300):
+        key = (Series("nps", "nps_0_10", f"{hour}", "web", "none"), hour * 60, 9)
+        one = replace(delta(SOURCES[0], hour + 1, {key: (1, 9000)}), watermark=hour * 3_600_000)
+        rollup.fold(hour, one)
+        rollup.published(rollup.changed(10))
+        assert len(rollup.leaves) < 60, "a cell stays open for 26 hours"
+    assert set(by_cell(rollup, rollup.cells())) == {
+        (Series("nps", "nps_0_10", f"{hour}", "web", "none"), hour * 60, 9) for hour in range(273, 300)
+    }
 
 
 @pytest.mark.parametrize(

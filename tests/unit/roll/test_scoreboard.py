@@ -76,6 +76,8 @@ step = st.one_of(
     st.tuples(st.just("wait"), st.integers(0, 200)),
     st.tuples(st.just("news"), st.tuples(st.booleans(), st.sampled_from([1, 3, 1000]))),
     st.tuples(st.just("recover"), st.none()),
+    st.tuples(st.just("hours"), st.integers(1, 60)),
+    st.tuples(st.just("let go"), st.none()),
 )
 
 
@@ -94,6 +96,12 @@ def test_scores_and_their_history(steps):
             board.advance(now)
         elif what == "news":
             take_news(board, history, told_at, *value)
+        elif what == "hours":
+            now += value * 3_600_000
+            board.settle(now // 3_600_000)
+            board.advance(now)
+        elif what == "let go":
+            board.let_go()
         else:
             board, told_at = recovered(rows, now), {}
         assert named(board.standings()) == recount(rows, now // 60_000)
@@ -104,6 +112,12 @@ def test_scores_and_their_history(steps):
     assert held == recount(rows, now // 60_000 + 1)
     assert all(one == EMPTY for key, one in history.items() if key not in held)
     assert not len(board.news())
+    board.settle(now // 3_600_000 + 60)
+    while take_news(board, history, told_at, arrives=True, limit=7):
+        pass
+    board.settle(now // 3_600_000 + 120)
+    board.let_go()
+    assert not any(book.series for book in board._open())
 
 
 def take_news(board, history, told_at, arrives, limit):
