@@ -14,15 +14,27 @@ _SLOTS = 64
 class Identity:
     """A slot in the data folder, held as long as this object lives; a dead worker's slot is free at once."""
 
-    def __init__(self, slot: int, held: IO[str]) -> None:
+    def __init__(self, slot: int, held: IO[str], *, fresh: bool) -> None:
         self.slot = slot
         self._held = held
+        self._fresh = fresh
 
-    @property
-    def instance(self) -> str:
-        """Unique among the workers of this folder and machine."""
+    def instance(self, topics: str) -> str:
+        """Unique among the workers of this folder and machine, and another one after a topic was made anew.
+
+        Under its old name a worker would be given back what it had before, which is nothing of the new topic. Whoever
+        used this slot before topics were noted keeps the plain name, so that an upgrade disturbs nobody.
+
+        Args:
+            topics: a short text that is another one after a topic was made anew.
+        """
         folder = Path(self._held.name).parent
-        return f"{socket.gethostname()}-{_digest(str(folder.resolve()))}-{self.slot}"
+        note = folder / f"{self.slot}.topics"
+        before, name = note.read_text().split("\n") if note.exists() else ("" if self._fresh else topics, "")
+        if before != topics:
+            name = f"-{topics}"
+        note.write_text(f"{topics}\n{name}")
+        return f"{socket.gethostname()}-{_digest(str(folder.resolve()))}-{self.slot}{name}"
 
 
 def claim(data_dir: Path) -> Identity:
@@ -34,13 +46,15 @@ def claim(data_dir: Path) -> Identity:
     folder = data_dir / "workers"
     folder.mkdir(parents=True, exist_ok=True)
     for slot in range(_SLOTS):
-        held = (folder / f"{slot}.lock").open("w")
+        lock = folder / f"{slot}.lock"
+        fresh = not lock.exists()
+        held = lock.open("w")
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             held.close()
             continue
-        return Identity(slot, held)
+        return Identity(slot, held, fresh=fresh)
     msg = f"{_SLOTS} workers already share {folder}"
     raise OSError(msg)
 

@@ -31,13 +31,9 @@ class Originals:
 
     @property
     def mark(self) -> str:
-        """A short text that is another one after a topic was made anew; empty where nobody tells.
-
-        As a part of the name under which a worker is known in its group: under its old name it would be given back
-        what it had before, which may be nothing of the new topic.
-        """
+        """A short text that is another one after a topic was made anew; empty where nobody tells."""
         told = "".join(self._known[topic] for topic in self._topics if topic in self._known)
-        return f"-{zlib.crc32(told.encode()):08x}" if told else ""
+        return f"{zlib.crc32(told.encode()):08x}" if told else ""
 
     async def look(self) -> None:
         """Compare them with the first look.

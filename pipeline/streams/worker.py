@@ -186,7 +186,7 @@ class Worker:
             partitions=self.settings.kafka.partitions,
             session_timeout=self.settings.kafka.session_timeout,
             data_dir=str(data_dir / "workers" / str(identity.slot)),
-            instance=f"{identity.instance}{self._part}{self.originals.mark}",
+            instance=f"{identity.instance(self.originals.mark)}{self._part}",
             credentials=credentials(self.settings),
         )
         handlers: dict[str, faust_app.Handler] = dict(self.tallies)

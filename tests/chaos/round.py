@@ -147,7 +147,7 @@ async def play(plan: Plan, jars: Path, folder: Path, say: Say) -> Report:
         say("quiet")
         bootstrap = stage.settings.kafka.bootstrap
         truth = await recount(bootstrap, stage.topics, round(plan.horizon * 1000))
-        await _judge(stage, plan, truth, report, say)
+        await judge(stage, plan, truth, report, say)
     return report
 
 
@@ -170,7 +170,8 @@ async def _attacked(stage: Stage, plan: Plan, say: Say) -> int:
     return sum(await asyncio.gather(*sending))
 
 
-async def _judge(stage: Stage, plan: Plan, truth: Truth, report: Report, say: Say) -> None:
+async def judge(stage: Stage, plan: Plan, truth: Truth, report: Report, say: Say) -> None:
+    """Start what does not run, let it finish, and compare everything; into the report."""
     bootstrap = stage.settings.kafka.bootstrap
     report.outcomes = _total(truth.responses) + _total(truth.touchpoints)
     for worker in stage.workers:

@@ -192,13 +192,13 @@ class Worker(Member):
         self.proxy = proxy
         self.listen = f"127.0.0.1:{free_port()}"
         self.log = folder / f"worker-{number}.log"
-        self._program = program
+        self.program = program
         own = {"kafka": {"bootstrap": f"127.0.0.1:{proxy.port}"}, "metrics": {"listen": self.listen}}
         self.environment = {**os.environ, **environment(merged(tables, own))}
 
     def start(self, *more: str) -> None:
         """A new process; the same slot of the data folder, and so the same name in the consumer group."""
-        command = [sys.executable, *self._program, *more]
+        command = [sys.executable, *self.program, *more]
         self.child = Child(
             self.name, command, self.log, partial(answers, self.url("readyz")), env=self.environment
         )
