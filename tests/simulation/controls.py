@@ -32,6 +32,7 @@ from pipeline.journal.snapshot import Gathering, load_state
 from pipeline.journal.state import State
 from pipeline.measures.scoreboard import Scoreboard
 from tests.simulation import rebuilds
+from tests.simulation.case_controls import CASE_CONTROLS
 
 Control = Callable[[], contextlib.AbstractContextManager[None]]
 _fold, _roll, _snapshot = State.fold, Rollup.fold, Reading._snapshot
@@ -354,5 +355,6 @@ CONTROLS: MappingProxyType[str, Control] = MappingProxyType(
         "windows: kept by the clock": _replaced(
             (Scoreboard, "settle", _nothing), (Scoreboard, "advance", _settle_by_the_clock)
         ),
+        **{rule: _replaced(place) for rule, place in CASE_CONTROLS.items()},
     }
 )
