@@ -6,15 +6,14 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from pipeline.journal.casetable import CaseTable
 from pipeline.journal.casework import Casework
 from pipeline.journal.effect import Effect
 from pipeline.journal.index import NEVER
 from pipeline.journal.state import State
 from pipeline.journal.timers import Timers
 
-_timers, _finish, _count, _due = Timers.__call__, Casework.finish, Casework._count, CaseTable.due
-_fold, _held = State.fold, Casework._case
+_timers, _fold = Timers.__call__, State.fold
+_finish, _count = Casework.finish, Casework._count
 
 
 def _settles_the_next_record(self: Any, state: Any, *more: Any) -> Effect | None:
@@ -43,13 +42,6 @@ def _as_they_are(self: Any, watermark: int = NEVER) -> None:
     self.rows.update(dict.fromkeys(gone))
 
 
-def _with_what_it_heard(self: Any, case_id: str) -> Any:
-    """The clock of a case is not kept: time is taken into account once, by the effect that did it."""
-    case = _held(self, case_id)
-    self._now[case_id] = case._replace(clock_ms=NEVER)
-    return self._now[case_id]
-
-
 def _forget_nothing(self: Any, effect: Any) -> bool:
     rows = {case_id: row for case_id, row in effect.cases.items() if row is not None}
     return _fold(self, replace(effect, cases=rows))
@@ -58,7 +50,6 @@ def _forget_nothing(self: Any, effect: Any) -> bool:
 CASE_CONTROLS = {
     "timers: settle the next record": (Timers, "__call__", _settles_the_next_record),
     "timers: what they count stays": (Casework, "_count", _stays),
-    "timers: the clock of a case is not kept": (Casework, "_case", _with_what_it_heard),
     "cases: forgotten by any clock": (Timers, "__call__", _by_any_clock),
     "cases: forgotten as they are": (Casework, "finish", _as_they_are),
     "cases: never leave": (State, "fold", _forget_nothing),
