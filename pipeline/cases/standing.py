@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.cases.case import CLOSED, REOPENED, RESOLVED, Case, Opening, action_of
-from pipeline.cases.life import lives
+from pipeline.cases.case import REOPENED, RESOLVED, Case, Opening, action_of
+from pipeline.cases.measured import measure
 from pipeline.cases.rules import Rules
 
 
@@ -12,9 +12,11 @@ def open_since(case: Case, rules: Rules) -> Opening | None:
 
     A resolve or a closing ends it until it is reopened. A case that was reopened is as old as its opening.
     """
-    newest = lives(case, rules.forget_ms)[-1:]
-    for life in newest:
-        ends = [action_of(m) for m in life.heard if action_of(m) in (RESOLVED, REOPENED, CLOSED)]
-        if not ends or ends[-1] == REOPENED:
-            return life.opening
+    newest = measure(case, rules).lives[-1:]
+    for life, *_ in newest:
+        for mark in reversed(life.heard):
+            action = action_of(mark)
+            if action >= RESOLVED:  # RESOLVED, REOPENED or CLOSED
+                return life.opening if action == REOPENED else None
+        return life.opening
     return None

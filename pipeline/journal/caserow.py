@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,20 +24,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 
 
-class Place(NamedTuple):
-    """An observation as it was counted: one in this cell.
-
-    Attributes:
-        leaf: number of the leaf in the state.
-        minute: minutes since 1970.
-        bin: of the cell.
-        total: what it added to the cell's total, in thousandths.
-    """
-
-    leaf: int
-    minute: int
-    bin: int
-    total: int
+# Where a case counts, four numbers an observation: number of the leaf in the state, minute since 1970, bin, and what it
+# added to the total of the cell, in thousandths. Flat, because there are as many of these as there are cases.
+Places = list[int]
+PLACE = 4
 
 
 class CaseHead(NamedTuple):
@@ -63,28 +52,28 @@ class HeldCase(NamedTuple):
     Attributes:
         head: see `CaseHead`.
         told: a digest of the Resolution that was told last; empty before the first.
+        called: whether a FollowUp was told of it.
         counted: where it counts now.
         case: what was heard.
     """
 
     head: CaseHead
     told: bytes
-    counted: tuple[Place, ...]
+    called: bool
+    counted: Places
     case: Case
 
 
 def pack_case(held: HeldCase) -> bytes:
     """Its row: a head of fixed size, and the rest as MessagePack."""
-    counted = list(chain.from_iterable(held.counted))
-    return _HEAD.pack(*held.head) + _encode((held.told, counted, to_row(held.case)))
+    head, told, called, counted, case = held
+    return _HEAD.pack(*head) + _encode((told, called, counted, to_row(case)))
 
 
 def unpack_case(row: bytes) -> HeldCase:
     """The inverse of `pack_case`."""
-    told, flat, case = _decode(memoryview(row)[_HEAD.size :])
-    numbers = iter(flat)
-    counted = tuple(map(Place._make, zip(numbers, numbers, numbers, numbers, strict=True)))
-    return HeldCase(head_of(row), told, counted, from_row(case))
+    told, called, counted, case = _decode(memoryview(row)[_HEAD.size :])
+    return HeldCase(head_of(row), told, called, counted, from_row(case))
 
 
 def head_of(row: bytes) -> CaseHead:
@@ -101,7 +90,7 @@ def renewed(row: list[Any], number: Number) -> bytes:
     """
     _, opening, replied, _, resolved, *_ = row
     if opening is None:
-        return pack_case(HeldCase(CaseHead(due=0), b"", (), from_row(row)))
+        return pack_case(HeldCase(CaseHead(due=0), b"", False, [], from_row(row)))
     opened, touchpoint, channel, segment, _ = opening
     replied, resolved = ([at for at in times if at >= opened] for times in (replied, resolved))
     ends = (
@@ -109,10 +98,9 @@ def renewed(row: list[Any], number: Number) -> bytes:
         ("first_resolution", resolved[:1]),
         ("full_resolution", resolved[-1:]),
     )
-    places = []
+    places: Places = []
     for clock, end in ends:
         leaf = number(Series("resolution", clock, touchpoint, channel, segment or NO_SEGMENT))
-        places += [
-            Place(leaf, at // MINUTE_MS, bin_of(at - opened), at - opened) for at in end if leaf is not None
-        ]
-    return pack_case(HeldCase(CaseHead(due=0), b"", tuple(places), from_row(row)))
+        if leaf is not None and end:
+            places += (leaf, end[0] // MINUTE_MS, bin_of(end[0] - opened), end[0] - opened)
+    return pack_case(HeldCase(CaseHead(due=0), b"", False, places, from_row(row)))

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.cases.case import OPENED
 from pipeline.cases.lifecycle import (
     RESOLUTION,
     UNHEARD,
     Case,
     CaseEvent,
-    Observation,
+    Opening,
     Rules,
     follow_ups,
     forget_at,
@@ -29,7 +30,7 @@ from pipeline.cases.lifecycle import (
 from pipeline.cases.standing import open_since
 from pipeline.events import wire
 from pipeline.events.schemas import schema
-from pipeline.journal.caserow import CaseHead, HeldCase, Place, pack_case, unpack_case
+from pipeline.journal.caserow import PLACE, CaseHead, HeldCase, Places, pack_case, unpack_case
 from pipeline.journal.casetable import CaseTable
 from pipeline.journal.dues import NEVER_DUE
 from pipeline.journal.effect import Message
@@ -41,7 +42,7 @@ from pipeline.measures.cells import MINUTE_MS, Series
 
 RESOLUTIONS = "resolutions"
 FOLLOW_UPS = "follow-ups"
-_NOTHING = HeldCase(CaseHead(), b"", (), UNHEARD)
+_NOTHING = HeldCase(CaseHead(), b"", False, [], UNHEARD)
 
 
 class Casework:
@@ -67,8 +68,9 @@ class Casework:
         self._changes = changes
         self._before: dict[str, HeldCase] = {}
         self._now: dict[str, Case] = {}
-        self._out: list[Place] = []
-        self._in: list[Place] = []
+        self._out: Places = []
+        self._in: Places = []
+        self._numbers: dict[tuple[str, str, tuple[Any, ...]], int] = {}
 
     def take(self, case_id: str, event: CaseEvent) -> None:
         """One event, in offset order."""
@@ -107,24 +109,33 @@ class Casework:
         if counted != before.counted:
             self._out += before.counted
             self._in += counted
+        called = self._call(case_id, before, case)
         told = self._tell(case_id, before, case)
         if forget <= watermark:
             self.rows[case_id] = None
         else:
-            self.rows[case_id] = pack_case(HeldCase(self._head(case, forget), told, counted, case))
+            held = HeldCase(self._head(case, forget), told, called, counted, case)
+            self.rows[case_id] = pack_case(held)
 
-    def _places(self, case: Case) -> tuple[Place, ...]:
+    def _places(self, case: Case) -> Places:
         """Where a case counts by the rules of now."""
-        return tuple(map(self._place, observations(case, self._rules)))
+        places: Places = []
+        for metric, instrument, at, value, opening in observations(case, self._rules):
+            leaf = self._leaf(metric, instrument, opening)
+            if metric == RESOLUTION:
+                places += (leaf, at // MINUTE_MS, bin_of(value), value)
+            else:
+                places += (leaf, at // MINUTE_MS, value, 0)
+        return places
 
-    def _place(self, seen: Observation) -> Place:
-        _, touchpoint, channel, segment, *_ = seen.opening
-        leaf = self._leaves.number(
-            Series(seen.metric, seen.instrument, touchpoint, channel, segment_of(segment))
-        )
-        if seen.metric == RESOLUTION:
-            return Place(leaf, seen.at_ms // MINUTE_MS, bin_of(seen.value), seen.value)
-        return Place(leaf, seen.at_ms // MINUTE_MS, seen.value, 0)
+    def _leaf(self, metric: str, instrument: str, opening: Opening) -> int:
+        key = metric, instrument, opening[1:4]
+        number = self._numbers.get(key)
+        if number is None:
+            _, touchpoint, channel, segment, *_ = opening
+            leaf = Series(metric, instrument, touchpoint, channel, segment_of(segment))
+            number = self._numbers[key] = self._leaves.number(leaf)
+        return number
 
     def _head(self, case: Case, forget: int) -> CaseHead:
         due = next_due(case, self._rules)
@@ -132,30 +143,36 @@ class Casework:
         due = NEVER_DUE if due is None else due
         if opening is None:
             return CaseHead(due, forget)
-        _, touchpoint, channel, segment, *_ = opening
-        home = self._leaves.number(
-            Series("touchpoints", "case_opened", touchpoint, channel, segment_of(segment))
-        )
-        return CaseHead(due, forget, opening.at_ms, home)
+        return CaseHead(due, forget, opening.at_ms, self._leaf("touchpoints", OPENED, opening))
+
+    def _call(self, case_id: str, before: HeldCase, case: Case) -> bool:
+        """FollowUps that this change calls for; whether there ever was one of this case."""
+        was = before.case if before.called else None
+        called = follow_ups(case_id, was, case, self._rules)
+        for record in called:
+            key = record["customer_id"] or case_id
+            value = wire.encode_own(schema("FollowUp"), record)
+            self.messages.append(Message(FOLLOW_UPS, key.encode(), value))
+        return before.called or bool(called)
 
     def _tell(self, case_id: str, before: HeldCase, case: Case) -> bytes:
-        """Records of what changed; the digest of the newest Resolution."""
-        for called in follow_ups(case_id, before.case, case, self._rules):
-            key = called["customer_id"] or case_id
-            value = wire.encode(schema("FollowUp"), called)
-            self.messages.append(Message(FOLLOW_UPS, key.encode(), value))
+        """The newest Resolution, if it says something else than the one before; its digest."""
         record = resolution(case_id, case, self._rules)
-        told = b"" if record is None else _digest({**record, "revision": 0})
-        if record is not None and told != before.told:
-            value = wire.encode(schema("Resolution"), record)
+        if record is None:
+            return b""
+        told = _digest(record)
+        if told != before.told:
+            value = wire.encode_own(schema("Resolution"), record)
             self.messages.append(Message(RESOLUTIONS, case_id.encode(), value))
         return told
 
-    def _count(self, places: list[Place], n: int) -> None:
+    def _count(self, places: Places, n: int) -> None:
         if places:
-            leaf, minute, bin_, total = np.array(places, np.int64).T
+            leaf, minute, bin_, total = np.array(places, np.int64).reshape(-1, PLACE).T
             self._changes.add(leaf, minute, bin_, n, n * total)
 
 
 def _digest(record: Mapping[str, Any]) -> bytes:
-    return blake2b(repr(tuple(record.values())).encode(), digest_size=8).digest()
+    """Of everything but its revision."""
+    content = [value for name, value in record.items() if name != "revision"]
+    return blake2b(repr(content).encode(), digest_size=8).digest()

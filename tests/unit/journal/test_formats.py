@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 
-from pipeline.journal.caserow import renewed, unpack_case
+from pipeline.journal.caserow import PLACE, renewed, unpack_case
 from pipeline.journal.deltas import DEFAULT_SPAN, unpack_delta
 from pipeline.journal.journal import Journal
 from pipeline.journal.pack import VERSION, NewerFormat, unpack
@@ -57,7 +58,8 @@ async def test_cases_of_version_1_hold_what_they_count_and_are_due_at_once():
     for row in state.cases.rows().values():
         held = unpack_case(row)
         assert held.head.due == 0
-        counted.update((*state.leaves[at.leaf], at.minute, at.bin) for at in held.counted)
+        places = np.array(held.counted, np.int64).reshape(-1, PLACE).tolist()
+        counted.update((*state.leaves[leaf], minute, bin_) for leaf, minute, bin_, _ in places)
     sent = Counter()
     changes = [delta["cells"] for deltas in told["taken"].values() for delta in deltas]
     owed = [out["deltas"].values() for out in told["state"]["outbox"].values()]
