@@ -15,11 +15,15 @@ from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_se
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
-    from pipeline.measures.scores import Score
     from pipeline.measures.windows import Window
     from pipeline.stores.report import Line
 
 _DIMENSIONS = ("touchpoint", "channel", "segment")
+_SHARES = ("csat", "ces_easy", "reopen", "fcr", "sla_breach", "response_rate")
+_LEGEND = (
+    "[dim]Each score: its value, 95 % interval, n, and the change against the window of the same length before. "
+    "↑ ↓ are significant (95 %), + and - alone are not, ? is not known, new: nobody answered before.[/]"
+)
 _DOUBTED = 10  # names below a report
 
 
@@ -36,7 +40,7 @@ def run(
     ] = "touchpoint",
     as_json: JsonOption = False,
 ) -> None:
-    """Scores out of the store: value, 95 % interval and number of answers.
+    """Scores out of the store: value, 95 % interval, number of answers, and the change against the window before.
 
     Without answers there is no line: no score is not a score of 0. An empty touchpoint, channel or segment means
     all of them together.
@@ -112,7 +116,7 @@ def _print(lines: Iterable[Line]) -> None:
     for line in lines:
         place = " / ".join(name for name in (line.touchpoint or "all", line.channel, line.segment) if name)
         title = f"[bold]{place}[/]\n{line.metric}\n[dim]{line.instrument}[/]"
-        rows.setdefault(title, {})[line.window] = _shown(line.metric, line.score)
+        rows.setdefault(title, {})[line.window] = _shown(line)
     windows = list(dict.fromkeys(name for row in rows.values() for name in row))
     table = Table(box=None, header_style="bold", padding=(0, 1, 1, 0))
     table.add_column("score", min_width=10, overflow="fold")
@@ -120,7 +124,9 @@ def _print(lines: Iterable[Line]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for title, row in rows.items():
         table.add_row(title, *(row.get(name, "") for name in windows))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(_LEGEND)
 
 
 def _warn(lines: Iterable[Line]) -> None:
@@ -151,12 +157,33 @@ def _doubt(names: Iterable[str], known: Collection[str]) -> None:
         )
 
 
-def _shown(metric: str, score: Score) -> str:
+def _shown(line: Line) -> str:
+    metric, score = line.metric, line.score
     below = f"n {score.n}"
     if score.lower is not None and score.upper is not None:
         ends = (_number(metric, end, digits=0) for end in (score.lower, score.upper))
         below = f"{' to '.join(ends)}\n{below}"
-    return f"[bold]{_number(metric, score.value, digits=1)}[/]\n[dim]{below}[/]"
+    return f"[bold]{_number(metric, score.value, digits=1)}[/]\n[dim]{below}[/]\n{_change(line)}"
+
+
+def _change(line: Line) -> str:
+    """An arrow only where it is significant: without one, chance alone may have done it."""
+    if line.change is None:
+        return "[dim]new[/]"
+    sign = "-" if line.change < 0 else "+"
+    size = _difference(line.metric, abs(line.change))
+    if line.significant is None:
+        return f"[dim]{sign}{size}?[/]"
+    arrow = "↓" if line.change < 0 else "↑"
+    return f"[bold]{arrow} {sign}{size}[/]" if line.significant else f"[dim]{sign}{size}[/]"
+
+
+def _difference(metric: str, size: float) -> str:
+    if metric == "resolution":
+        return _duration(size)
+    if metric in _SHARES:
+        return f"{100 * size:.1f} points"
+    return f"{size:.2f}" if metric in ("ces", "ces_ease") else f"{size:.1f}"
 
 
 def _number(metric: str, value: float | None, digits: int) -> str:
@@ -164,7 +191,7 @@ def _number(metric: str, value: float | None, digits: int) -> str:
         return "?"
     if metric == "resolution":
         return _duration(value)
-    if metric in ("csat", "ces_easy", "reopen", "fcr", "sla_breach", "response_rate"):
+    if metric in _SHARES:
         return f"{100 * value:.{digits}f}%"
     if metric in ("ces", "ces_ease"):
         return f"{value:.{1 + digits}f}"

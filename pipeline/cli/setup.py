@@ -106,7 +106,14 @@ def _tables(settings: Settings, *, check: bool) -> bool:
     client = connect(settings, write=not check, database="default")
     done = pending(client, settings.store.database) if check else migrate(client, settings.store.database)
     if not check:
-        configure(client, settings.store.database, settings.catalogue(), settings.raw_retention)
+        configure(
+            client,
+            settings.store.database,
+            settings.catalogue(),
+            settings.raw_retention,
+            settings.windows,
+            settings.stages(),
+        )
     for name in done:
         typer.echo(f"migration {name}: {'is missing' if check else 'applied'}")
     return not done

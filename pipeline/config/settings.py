@@ -108,6 +108,10 @@ class Settings(BaseSettings):
         own = self.horizons.responses if source == "responses" else self.horizons.touchpoints
         return own if own is not None else self.horizon
 
+    def stages(self) -> Mapping[str, str]:
+        """The stage of the journey of each touchpoint that has one."""
+        return {name: str(one.stage) for name, one in self.touchpoints.items() if one.stage}
+
     def longest_window(self) -> Window:
         """The window that reaches back furthest."""
         return max(self.windows, key=lambda window: window.seconds)

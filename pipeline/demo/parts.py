@@ -99,7 +99,14 @@ def make_tables(settings: Settings) -> None:
     client = connect(settings, write=True, database="default")
     try:
         migrate(client, settings.store.database)
-        configure(client, settings.store.database, settings.catalogue(), settings.raw_retention)
+        configure(
+            client,
+            settings.store.database,
+            settings.catalogue(),
+            settings.raw_retention,
+            settings.windows,
+            settings.stages(),
+        )
     finally:
         client.close()
 

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from types import MappingProxyType
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from pipeline.errors import FeedbackError
 from pipeline.measures.instruments import Instrument
+from pipeline.measures.windows import Window
 from pipeline.stores.definitions import COLUMNS, refuse_other_scales
 
 RAW_TABLES = ("touchpoints", "responses", "resolutions")
@@ -82,7 +84,12 @@ def migrate(client: Client, database: str) -> list[str]:
 
 
 def configure(
-    client: Client, database: str, instruments: Mapping[str, Instrument], raw_retention: float
+    client: Client,
+    database: str,
+    instruments: Mapping[str, Instrument],
+    raw_retention: float,
+    windows: Iterable[Window] = (),
+    stages: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Tell a migrated database what of the configuration it must know.
 
@@ -91,6 +98,8 @@ def configure(
         database: its name.
         instruments: all in use; one that is no longer in use stays, since its cells do.
         raw_retention: seconds that raw records are kept, by kafka_time.
+        windows: of which the response rate is told in `scores`.
+        stages: touchpoint -> stage of the journey.
 
     Raises:
         FeedbackError: an instrument has another scale than the answers that are stored under its name.
@@ -99,6 +108,9 @@ def configure(
     refuse_other_scales(client, instruments.values())
     rows = [[getattr(one, name) for name in COLUMNS] for one in instruments.values()]
     client.insert("instruments", rows, COLUMNS)
+    # The row without a name stands for the configuration: what was taken out of it is then of an older one.
+    client.insert("windows", [["", 0], *([one.name, one.seconds] for one in windows)], ["name", "seconds"])
+    client.insert("touchpoint_stages", [["", ""], *map(list, stages.items())], ["touchpoint", "stage"])
     for table in _other_retention(client, database, raw_retention):
         ttl = f"toDateTime(kafka_time) + toIntervalSecond({int(raw_retention)})"
         client.command(f"ALTER TABLE {table} MODIFY TTL {ttl}", settings={"materialize_ttl_after_modify": 0})

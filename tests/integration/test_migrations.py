@@ -30,6 +30,11 @@ COLUMNS = {
     "nps": "bucket instrument touchpoint channel segment n promoters passives detractors value lower upper",
     "csat": "bucket instrument touchpoint channel segment n satisfied value lower upper",
     "ces": "bucket instrument touchpoint channel segment n score_sum easy value lower upper",
+    "answers": "bucket metric instrument touchpoint channel segment bin n score good bad low high",
+    "response_rate": "bucket instrument touchpoint channel segment n shown dismissed answered value lower upper",
+    "journey": "bucket stage touchpoint channel segment metric instrument n value lower upper",
+    "drops": "metric instrument touchpoint started detected ended before now n version",
+    "annotations": "id time ended touchpoint text author retracted written",
     "resolution_times": "bucket touchpoint channel segment n clock seconds_sum p50 p90 p95 p99 value lower upper",
 }
 

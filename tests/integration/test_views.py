@@ -363,7 +363,18 @@ def test_the_report_equals_the_views(write, store, database, ask, seed):
             if (line.metric, line.window) == (metric, window.name)
         }
         assert_rows(got, wanted)
-    assert {"at", "window", "value", "n"} <= lines[0].as_json().keys()
+        before = {
+            series_of(metric, row): row["value"]
+            for row in ask(sql, at=NOON - timedelta(seconds=window.seconds), seconds=window.seconds)
+        }
+        for line in lines:
+            if (line.metric, line.window) == (metric, window.name):
+                series = Series(line.metric, line.instrument, line.touchpoint, line.channel, line.segment)
+                was = before.get(series)
+                assert line.change == (pytest.approx(line.score.value - was) if was is not None else None)
+                assert (line.significant is None) >= (was is None)
+    assert any(line.significant for line in lines)
+    assert {"at", "window", "value", "n", "change", "significant"} <= lines[0].as_json().keys()
 
 
 def test_the_report_of_nothing_is_empty(store, database):

@@ -40,7 +40,14 @@ def set_up(settings: Settings) -> None:
     """Make the tables of a store that runs."""
     with connect(settings, write=True, database="default") as client:
         migrate(client, settings.store.database)
-        configure(client, settings.store.database, settings.catalogue(), settings.raw_retention)
+        configure(
+            client,
+            settings.store.database,
+            settings.catalogue(),
+            settings.raw_retention,
+            settings.windows,
+            settings.stages(),
+        )
 
 
 def ask(
