@@ -29,8 +29,13 @@ _PLAIN = {"source": "shop", "revision": 0, "retracted": False, "response_id": "0
 def tails(rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
     """Survey responses (instrument, score, touchpoint, ...), encoded but for their ids and times."""
     now = int(time.time() * 1000)
+    return cut(wire.encode(_SCHEMA, {**_PLAIN, "occurred_at": now, **row}) for row in rows)
+
+
+def cut(values: Iterable[bytes]) -> list[bytes]:
+    """The same of encoded responses whose ids are 32 characters."""
     start = len(_HEAD) + _ID + _TIME
-    return [wire.encode(_SCHEMA, {**_PLAIN, "occurred_at": now, **row})[start:] for row in rows]
+    return [value[start:] for value in values]
 
 
 class Load:

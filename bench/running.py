@@ -89,6 +89,13 @@ def _store(contender: Contender, at: Place) -> Iterator[Child | None]:
     if not contender.store:
         yield None
         return
+    with stored(at) as child:
+        yield child
+
+
+@contextmanager
+def stored(at: Place) -> Iterator[Child]:
+    """The embedded store with its tables, for as long as the block runs."""
     folder, listen = at.settings.store.folder, at.settings.store.http
     assert folder is not None, "the bench runs on the embedded store"
     store = EmbeddedStore(folder, listen.host, listen.port)
