@@ -41,6 +41,8 @@ def run(
         fail(f"--only does not know {', '.join(unknown)}: choose from {', '.join(_PARTS)}")
     # before polars is imported: our own pool is the parallelism
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    # it gives what it freed back to the kernel after half a second, and faults it in anew with the next batch
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000")
     _keep_freed_memory()
     import uvloop
 

@@ -21,8 +21,8 @@ from pipeline.streams.tally_metrics import TallyMetrics, Told
 
 log = logging.getLogger(__name__)
 _STUCK = 15.0  # seconds without progress after which the worker reads for itself
-_DRAIN_PATIENCE = 1.0
 _IDLE = 10.0  # seconds without a record after which only the wall clock tells that time passes
+_DRAIN_PATIENCE = 2.0
 
 
 class Owned:
@@ -83,6 +83,8 @@ class Tally:
         self._make = make
         self._metrics = metrics
         self._owned: dict[int, Owned] = {}
+        self._busy = 0  # batches that are being settled, or wait for it
+        self._delivered = time.monotonic()  # when the last one was done
 
     @property
     def ready(self) -> bool:
@@ -117,9 +119,14 @@ class Tally:
     async def on_batch(self, partition: int, records: Records) -> None:
         """Settle a batch; everything in it is in the journal when this returns."""
         owned = self._own(partition)
-        async with owned.lock:
-            await self._recovered(owned)
-            await self._apply(owned, records)
+        self._busy += 1
+        try:
+            async with owned.lock:
+                await self._recovered(owned)
+                await self._apply(owned, records)
+        finally:
+            self._busy -= 1
+            self._delivered = time.monotonic()
 
     async def tick(self) -> int:
         """Send what is owed downstream; how much was sent."""
@@ -135,7 +142,7 @@ class Tally:
         if owned is None or not owned.ready:
             return False
         position = owned.partition.state.applied + 1
-        if position < end and owned.still_for(_DRAIN_PATIENCE):
+        if position < end and owned.still_for(_DRAIN_PATIENCE) and self._idle_for(_DRAIN_PATIENCE):
             # the delivery is stuck, or offsets without records stand at the end: transaction markers, say
             position = await self._catch(owned)
         if position < end or await self._overdue(owned):
@@ -177,6 +184,10 @@ class Tally:
             owned.looked()
             owned.read_to = position
             return position
+
+    def _idle_for(self, seconds: float) -> bool:
+        """Nothing was delivered for so long. One partition may wait while the others have their turn."""
+        return not self._busy and time.monotonic() - self._delivered >= seconds
 
     def _own(self, partition: int) -> Owned:
         if partition not in self._owned:
