@@ -67,5 +67,6 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return  # another C library
-    for parameter, value in ((-3, 32 << 20), (-1, 256 << 20), (-8, 2)):  # mmap and trim thresholds, arenas
+    # one arena: the others give their pages back whatever these thresholds say
+    for parameter, value in ((-3, 32 << 20), (-1, 256 << 20), (-8, 1)):  # mmap and trim thresholds, arenas
         mallopt(parameter, value)

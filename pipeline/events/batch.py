@@ -29,6 +29,8 @@ from pipeline.events.skim import Skim
 from pipeline.events.wire import FIRST_MS, LAST_MS
 from pipeline.events.words import Uint64s
 
+_NO_HASHES = (np.zeros(0, np.uint64), np.zeros(0, np.uint64))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -39,9 +41,7 @@ class Batch:
         order: places of the records of all parts, one part behind the other, in offset order; None for as they are.
         columns: fields that `frame` shows.
         at: int64, place of each readable record in the records that were decoded, ascending.
-        a: uint64, first half of the 128-bit hash of the record's id (the first field, where its name ends in
-            "_id"; 0 for records that have none). It never changes, so it may be stored.
-        b: uint64, second half.
+        id: the field that holds the record's id: the first one, where its name ends in "_id"; None without one.
         rejected: the others, in offset order.
     """
 
@@ -49,8 +49,7 @@ class Batch:
     order: Int64s | None
     columns: tuple[Field, ...]
     at: Int64s
-    a: Uint64s
-    b: Uint64s
+    id: str | None
     rejected: tuple[Rejected, ...]
 
     def __len__(self) -> int:
@@ -68,6 +67,14 @@ class Batch:
         return pl.concat([empty(self.columns), *(part.frame(self.columns) for part in self.parts)])[
             self.order
         ]
+
+    def hashes(self) -> tuple[Uint64s, Uint64s]:
+        """The halves of the 128-bit hash of each record's id, 0 without one. It never changes, so it may be stored."""
+        halves = [part.hashes(self.id) for part in self.parts]
+        if self.order is None:
+            return halves[0]
+        a, b = (np.concatenate(half)[self.order] for half in zip(_NO_HASHES, *halves, strict=True))
+        return a, b
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """A field of numbers that are never null."""
@@ -88,15 +95,15 @@ class Batch:
 
     def rows(self, mask: Mask) -> Batch:
         """Only the records of the mask."""
-        at, a, b = self.at[mask], self.a[mask], self.b[mask]
+        at = self.at[mask]
         if self.order is None:
-            return replace(self, parts=(self.parts[0].kept(mask),), at=at, a=a, b=b)
+            return replace(self, parts=(self.parts[0].kept(mask),), at=at)
         kept = np.empty(len(mask), bool)
         kept[self.order] = mask
         ends = np.cumsum([len(part) for part in self.parts])
         parts = [part.kept(some) for part, some in zip(self.parts, np.split(kept, ends)[:-1], strict=True)]
         order = (np.cumsum(kept) - 1)[self.order[mask]]
-        return replace(self, parts=tuple(parts), order=order, at=at, a=a, b=b)
+        return replace(self, parts=tuple(parts), order=order, at=at)
 
     def without(self, wrong: Mask, rejected: Iterable[Rejected]) -> Batch:
         """The records that are not `wrong`; what became of those joins the rejected."""
@@ -150,10 +157,8 @@ def decode(
     whole = len(parts) == 1
     at = read[0][1] if whole else np.concatenate([np.zeros(0, np.int64), *(at for _, at, _ in read)])
     order = None if whole else np.argsort(at)
-    halves = [part.hashes(id_field(schema)) for part in parts]
-    none = (np.zeros(0, np.uint64),) * 2
-    a, b = halves[0] if whole else (np.concatenate(half)[order] for half in zip(none, *halves, strict=True))
-    return Batch(tuple(parts), order, wanted, at if order is None else at[order], a, b, tuple(bad))
+    at = at if order is None else at[order]
+    return Batch(tuple(parts), order, wanted, at, id_field(schema), tuple(bad))
 
 
 def _groups(records: Records, schema: RecordSchema, lookup: Lookup) -> tuple[list[_Group], list[Rejected]]:

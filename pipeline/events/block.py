@@ -74,8 +74,7 @@ class Block:
         skipped = (self.start[skip], (self.end - self.start)[skip])
         for start, size in (*opaque, *self.others, skipped):
             if isinstance(size, int):
-                for k in range(size):
-                    text[start + k] = 0
+                _blank(text, start, size)
             else:
                 text[_ranges(start, size)] = 0
         # All at once: what stands between two texts, a header or the last byte of a size, is ASCII or was
@@ -85,6 +84,14 @@ class Block:
         rows = np.flatnonzero(np.add.reduceat(text >= 128, self.start, dtype=np.int64))
         bad = [row for row in rows.tolist() if not _is_utf8(text[self.start[row] : self.end[row]].data)]
         return np.asarray(bad, np.int64)
+
+
+def _blank(text: npt.NDArray[np.uint8], start: Int64s, size: int) -> None:
+    """Zeros in up to eight bytes from each of these places on; words are quicker than bytes."""
+    window = np.ndarray((len(text) - 7,), "V8", text, strides=(1,))
+    words = window[start].view(np.uint64)
+    words &= np.uint64((1 << 64) - (1 << 8 * size))
+    window[start] = words.view("V8")
 
 
 def _is_utf8(text: memoryview) -> bool:

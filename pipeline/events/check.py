@@ -6,14 +6,14 @@ Of several faults the first in the order below is the reason.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 
 from pipeline.events.batch import Batch, rejected
 from pipeline.events.faults import MAX_NAME_BYTES
 from pipeline.events.found import Mask
-from pipeline.events.ids import EMPTY
-from pipeline.events.labels import Labels
+from pipeline.events.labels import Label, Labels
 from pipeline.events.records import Records
 from pipeline.events.rejected import Reason, Rejected
 
@@ -50,16 +50,22 @@ def label_touchpoints(batch: Batch, records: Records) -> tuple[Batch, Labels]:
 def _common(
     batch: Batch, records: Records, labels: Labels, dimensions: Mapping[str, int]
 ) -> Iterator[_Fault]:
-    yield Reason.EMPTY_ID, (batch.a == EMPTY[0]) & (batch.b == EMPTY[1]), "the id is empty"
+    if batch.id:
+        yield Reason.EMPTY_ID, batch.sizes(batch.id) == 0, "the id is empty"
     late_clock = batch.numbers("occurred_at") > records.times[batch.at] + AHEAD_MS
     yield Reason.IN_FUTURE, late_clock, "it happened more than an hour after it arrived"
     for name, place in dimensions.items():
         empty = [label[place] == "" for label in labels.texts]
         if any(empty):
             yield Reason.EMPTY_DIMENSION, np.array(empty)[labels.code], f"{name} is empty"
-    long = [any(map(_too_long, label)) for label in labels.texts]
+    long = list(map(_is_long, labels.texts))
     if any(long):
         yield Reason.TOO_LONG, np.array(long)[labels.code], f"a name has more than {MAX_NAME_BYTES} bytes"
+
+
+@lru_cache(maxsize=1 << 16)  # batch after batch the same
+def _is_long(label: Label) -> bool:
+    return any(map(_too_long, label))
 
 
 def _too_long(text: str | None) -> bool:
@@ -77,19 +83,19 @@ def _long_cases(batch: Batch) -> Iterator[_Fault]:
 
 def _scores(batch: Batch, labels: Labels, bounds: Bounds) -> Iterator[_Fault]:
     asked = [label[0] or "" for label in labels.texts]
-    unknown = [name not in bounds for name in asked]
-    if any(unknown):
-        yield Reason.UNKNOWN_INSTRUMENT, np.array(unknown)[labels.code], "the instrument is not configured"
-    if not asked:
-        return
-    low, high = np.array([bounds.get(name, (0, 0)) for name in asked]).T
+    names = list(dict.fromkeys(asked))
+    number = {name: k for k, name in enumerate(names)}
+    of = np.array([number[name] for name in asked], np.int64)[labels.code]
+    unknown = np.array([name not in bounds for name in names], bool)
+    if unknown.any():
+        yield Reason.UNKNOWN_INSTRUMENT, unknown[of], "the instrument is not configured"
+    low, high = np.array([bounds.get(name, (0, 0)) for name in names], np.int64).reshape(-1, 2).T
     score = batch.numbers("score")
-    outside = (score < low[labels.code]) | (score > high[labels.code])
+    outside = (score < low[of]) | (score > high[of])
     if outside.any():
-        for name in sorted(set(bounds).intersection(asked)):
-            mine = np.array([name == one for one in asked])[labels.code]
+        for name in sorted(set(bounds).intersection(names)):
             detail = "score must be between {} and {}".format(*bounds[name])
-            yield Reason.SCORE_OUT_OF_RANGE, outside & mine, detail
+            yield Reason.SCORE_OUT_OF_RANGE, outside & (of == number[name]), detail
 
 
 def _checked(

@@ -5,9 +5,9 @@ Python looks at each combination once and not at each record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 
 import numpy as np
@@ -63,14 +63,19 @@ def labels_of(buffer: npt.NDArray[np.uint8], columns: Sequence[Texts]) -> Labels
     occurs[first] = True
     rows = np.flatnonzero(occurs)
     raw = np.stack([word[rows] for word in words], axis=1).tobytes()
-    each, spans = 8 * len(words), tuple(map(len, of_column))
-    texts = tuple(_label(raw[k : k + each], spans) for k in range(0, len(raw), each))
+    each, label = 8 * len(words), _reader(tuple(map(len, of_column)))
+    texts = tuple(map(label, (raw[k : k + each] for k in range(0, len(raw), each))))
     return Labels(texts, (np.cumsum(occurs) - 1)[first])
 
 
-@lru_cache(maxsize=1 << 16)  # nearly every combination was in the batch before, too
-def _label(raw: bytes, spans: tuple[int, ...]) -> Label:
-    """From its sizes and words, of which each text has so many."""
+@lru_cache(maxsize=256)
+def _reader(spans: tuple[int, ...]) -> Callable[[bytes], Label]:
+    """A label from its sizes and words, of which each text has so many."""
+    # nearly every combination was in the batch before, too
+    return lru_cache(maxsize=1 << 14)(partial(_label, spans))
+
+
+def _label(spans: tuple[int, ...], raw: bytes) -> Label:
     label: list[str | None] = []
     at = 8
     for k, span in enumerate(spans):

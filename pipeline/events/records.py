@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +40,14 @@ class Records:
         """Offset of the last record; there must be one."""
         return int(self.offsets[-1])
 
+    @property
+    def nbytes(self) -> int:
+        """Size of all values."""
+        try:
+            return sum(map(len, cast(Sequence[bytes], self.values)))
+        except TypeError:  # a null among them; to look for it each time would cost more
+            return sum(map(len, filter(None, self.values)))
+
     def split(self, count: int) -> tuple[Records, Records]:
         """The first `count` records, and the others."""
         head = Records(self.values[:count], self.offsets[:count], self.times[:count])
@@ -61,6 +71,6 @@ class Records:
             return parts[0]
         if not parts:
             return Records.of([], [], [])
-        values = [value for part in parts for value in part.values]
+        values = list(chain.from_iterable(part.values for part in parts))
         offsets, times = (np.concatenate(x) for x in zip(*((p.offsets, p.times) for p in parts), strict=True))
         return Records(values, offsets, times)

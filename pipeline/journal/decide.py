@@ -55,8 +55,7 @@ class _Decider:
         self, state: State, records: Records, batch: Batch, version: Any, series: Any, bins: Any
     ) -> Settled:
         arrivals = Arrivals(
-            batch.a,
-            batch.b,
+            *batch.hashes(),
             batch.numbers("occurred_at"),
             version,
             series,
@@ -89,6 +88,7 @@ class _Decider:
             cases=casework.rows if casework else {},
             deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
             messages=tuple(casework.messages) if casework else (),
+            places=settled.places,
         )
         misplaced = int((batch.partitions(keys, self._partitions) != partition).sum())
         return Decision(

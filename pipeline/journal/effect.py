@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.journal.casetable import CaseRows, cases_of, columns_of_cases
 from pipeline.journal.columns import narrow
 from pipeline.journal.deltas import CellChanges
-from pipeline.journal.index import Ids, lead, until_of
+from pipeline.journal.index import Ids, Places, lead, until_of
 from pipeline.journal.outcomes import Outcome
 from pipeline.journal.pack import Columns, pack, unpack
 from pipeline.measures.cells import Series
@@ -50,6 +50,7 @@ class Effect:
         messages: derived records, in order.
         writer: the journal that wrote it, by a name that no other has.
         topic_id: of the source topic, in the first effect that knows it; afterwards empty.
+        places: where the ids stood when it was decided: spares whoever folds it at once the search. Not written.
     """
 
     sequence: int
@@ -65,6 +66,7 @@ class Effect:
     messages: tuple[Message, ...] = ()
     writer: str = ""
     topic_id: str = ""
+    places: Places | None = field(default=None, compare=False)
 
 
 def pack_effect(effect: Effect) -> bytes:

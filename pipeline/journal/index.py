@@ -84,6 +84,25 @@ class Ids:
 NAMES = Ids.__slots__
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where ids stand in an index. Good until that index changes.
+
+    Attributes:
+        rows: int64, the row of each; -1 for nowhere.
+        slots: int64, where in the table the search for it ended.
+        mark: the index as it was then.
+    """
+
+    rows: Int64s
+    slots: Int64s
+    mark: object
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Places:
+        """Those of some ids."""
+        return Places(self.rows[rows], self.slots[rows], self.mark)
+
+
 def lead(until: Int64s, minute: Int32s) -> Int64s:
     """`until` as the time since the middle of the bucket: a small number for an id that was never edited."""
     return until - (minute * np.int64(_MINUTE_MS) + _HALF_MINUTE_MS)
@@ -101,6 +120,7 @@ class Index:
     def __init__(self) -> None:
         self._count = 0
         self._room = 0
+        self._mark = object()  # another one after each change
         self._table = np.zeros(int(_FIRST_ROWS / _FRESH), np.uint32)  # row number + 1; 0 is an empty slot
         self._columns = {name: Column(kind) for name, kind in _KINDS.items()}
         self.reserve(_FIRST_ROWS)
@@ -115,11 +135,11 @@ class Index:
 
     def get(self, a: UInt64s, b: UInt64s) -> Ids:
         """What is known under these ids; `until` lies before all times where nothing is."""
-        return self.at(self.find(a, b), a, b)
+        return self.at(self.find(a, b).rows, a, b)
 
-    def find(self, a: UInt64s, b: UInt64s) -> Int64s:
-        """Where each id stands until the next change; -1 for nowhere."""
-        return self._find(a, b)[0]
+    def find(self, a: UInt64s, b: UInt64s) -> Places:
+        """Where each id stands."""
+        return Places(*self._find(a, b), self._mark)
 
     def at(self, rows: Int64s, a: UInt64s, b: UInt64s) -> Ids:
         """What is known under ids that `find` found at these rows."""
@@ -131,15 +151,19 @@ class Index:
                 getattr(known, name)[hit] = getattr(found, name)
         return known
 
-    def put(self, ids: Ids, *, sealed: bool = False) -> None:
+    def put(self, ids: Ids, *, sealed: bool = False, places: Places | None = None) -> None:
         """Insert or replace; ids in one call are distinct.
 
         Args:
             ids: what is known now.
             sealed: it stands in a segment, and is no change since.
+            places: where they stand, from whoever looked before. If something changed since, it is looked again.
         """
         self.reserve(self._count + len(ids))  # first: a new table has other slots
-        rows, slot = self._find(ids.a, ids.b)
+        if places is None or places.mark is not self._mark:
+            places = self.find(ids.a, ids.b)
+        self._mark = object()
+        rows, slot = places.rows, places.slots
         old, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         if len(old):
             self._write(rows[old], ids.take(old), sealed)
@@ -256,6 +280,7 @@ class Index:
             rows, slot = rows[lost], self._next(slot[lost])
 
     def _renew_table(self, rows: int) -> None:
+        self._mark = object()
         self._table = zeros(max(int(rows / _FRESH), int(_FIRST_ROWS / _FRESH)), np.uint32)
         for start in range(0, self._count, _CHUNK):
             self._insert(start, self._slots(self._columns["a"][start : min(start + _CHUNK, self._count)]))

@@ -49,7 +49,11 @@ class Leaves:
             labels: the texts that tell leaves apart.
             name: the leaf of such texts.
         """
-        return np.array([self.number(name(label)) for label in labels.texts], np.int32)[labels.code]
+        leaves = list(map(name, labels.texts))
+        numbers = list(map(self._state.leaf_numbers.get, leaves))
+        if None in numbers:
+            numbers = list(map(self.number, leaves))
+        return np.array(numbers, np.int32)[labels.code]
 
 
 def segment_of(text: str | None) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline.events.alike import first_alike
 from pipeline.events.found import Mask
-from pipeline.journal.index import NAMES, NO_CELL, Ids, Index, Int32s, Int64s, UInt64s
+from pipeline.journal.index import NAMES, NO_CELL, Ids, Index, Int32s, Int64s, Places, UInt64s
 
 Outcomes = npt.NDArray[np.uint8]
 
@@ -72,12 +72,14 @@ class Settled:
     Attributes:
         outcome: uint8 of `Outcome`, one an arrival.
         ids: the ids of which something changed, as they are now.
+        places: where these stand in the index.
         gone: ids with the cells that they no longer count in (predecessors of newer versions).
         watermark: highest `occurred_at` of the partition after this batch.
     """
 
     outcome: Outcomes
     ids: Ids
+    places: Places
     gone: Ids
     watermark: int
 
@@ -100,19 +102,20 @@ def settle(index: Index, arrivals: Arrivals, horizon: int, watermark: int) -> Se
     first, turn = repeats(arrivals.a, arrivals.b)
     # Nearly all ids are seen for the first time. Only the others have something to be compared with.
     found = index.find(arrivals.a, arrivals.b)
-    other = (found >= 0) | (turn > 0)
+    other = (found.rows >= 0) | (turn > 0)
     other[first[turn > 0]] = True
     changed = ~(late | other)
     rows = np.flatnonzero(other)
     if len(rows):
         place = np.searchsorted(rows, first[rows])
         some = arrivals.take(rows)
-        before = index.at(found[rows], some.a, some.b)
+        before = index.at(found.rows[rows], some.a, some.b)
         settled = _settle_some(before, some, limit[rows], late[rows], place, turn[rows])
         outcome[rows], after, changed[rows], gone = settled
         for name in _KNOWN:
             getattr(now, name)[rows] = getattr(after, name)
-    return Settled(outcome, now.take(np.flatnonzero(changed)), gone, int(seen[-1]))
+    news = np.flatnonzero(changed)
+    return Settled(outcome, now.take(news), found.take(news), gone, int(seen[-1]))
 
 
 def _as_new(arrivals: Arrivals) -> Ids:

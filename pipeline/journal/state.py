@@ -46,6 +46,7 @@ class State:
         watermark: highest `occurred_at` of the records so far.
         index: what is known under each id.
         leaves: every leaf that ever occurred; its place is its number in `index`.
+        leaf_numbers: the same the other way round.
         outcomes: (day, outcome) -> records.
         cases: every case that is not forgotten.
         numbers: deltas partition -> last number used.
@@ -72,7 +73,7 @@ class State:
         self.snapshot_sequence = 0
         self._indexing = indexing
         self._unindexed: list[Ids] = []  # of effects since the last snapshot, oldest first
-        self._leaf_numbers: dict[Series, int] = {}
+        self.leaf_numbers: dict[Series, int] = {}
 
     def fold(self, effect: Effect) -> bool:
         """Take the effect in, if it is the next one; otherwise leave everything as it is."""
@@ -85,7 +86,7 @@ class State:
         self.name_leaves(effect.leaves)
         if len(effect.ids):
             if self._indexing:
-                self.index.put(effect.ids)
+                self.index.put(effect.ids, places=effect.places)
             else:
                 self._unindexed.append(effect.ids)
         self.cases.update(effect.cases, self.number)
@@ -122,7 +123,7 @@ class State:
     def name_leaves(self, leaves: Iterable[Series]) -> None:
         """Give new leaves the next numbers."""
         for leaf in leaves:
-            self._leaf_numbers[leaf] = len(self.leaves)
+            self.leaf_numbers[leaf] = len(self.leaves)
             self.leaves.append(leaf)
 
     def mark_published(self, sequence: int) -> None:
@@ -139,4 +140,4 @@ class State:
 
     def number(self, leaf: Series) -> int | None:
         """The number of a leaf; None for one that never occurred."""
-        return self._leaf_numbers.get(leaf)
+        return self.leaf_numbers.get(leaf)

@@ -45,7 +45,7 @@ class Pending:
         for tp, records in fetched.items():
             self.records.setdefault(tp, []).append(records)
             self.rows += len(records)
-            self.bytes += sum(map(len, filter(None, records.values)))
+            self.bytes += records.nbytes
 
     def due(self, pace: Pace, now: float) -> bool:
         """Whether it is time to store; with nothing to store, it always is."""

@@ -66,7 +66,7 @@ class Remembered:
         batch = self._ids.get(content)
         if batch is None:
             batch = self._ids[content] = decode(records, self._schema, ("occurred_at",))
-        ids = state.index.get(batch.a, batch.b)
+        ids = state.index.get(*batch.hashes())
         known = tuple([getattr(ids, name).tobytes() for name in Ids.__slots__])
         return content, known, state.watermark, tuple(state.leaves), tuple(sorted(state.cases.rows().items()))
 

@@ -32,7 +32,7 @@ def test_what_is_expected_equals_a_recount():
     sent = responses(n, seed=5, garbage=0.01, rate=100.0)
     records = Records.of(sent.values, list(range(n)), [2**42] * n)
     batch = label_responses(decode(records, schema("SurveyResponse")), records, bounds(SHIPPED))[0]
-    good, distinct = len(batch), len(np.unique(batch.a))
+    good, distinct = len(batch), len(np.unique(batch.hashes()[0]))
     assert sent.expected == {"counted": distinct, "duplicate": good - distinct, "dead_letter": n - good}
     assert all(sent.expected.values())
     leaf = ("instrument", "score", "touchpoint", "channel", "segment")

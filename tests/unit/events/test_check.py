@@ -112,7 +112,7 @@ def test_a_whole_batch_is_judged_like_its_records(kinds: list[int]) -> None:
     good = [i for i, k in enumerate(kinds) if k >= 0 and RESPONSES[k][1] is None]
     assert batch.at.tolist() == good
     assert batch.frame["score"].to_list() == [RESPONSES[kinds[i]][0].get("score", 5) for i in good]
-    assert len(batch.a) == len(batch.b) == len(good)
+    assert len(batch.hashes()[0]) == len(batch.hashes()[1]) == len(good)
     offsets = [one.offset for one in batch.rejected]
     assert offsets == [100 + 3 * i for i in range(len(some)) if i not in good]
     for one in batch.rejected:

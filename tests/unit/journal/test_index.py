@@ -43,6 +43,16 @@ def test_an_index_is_a_dict(batches: list[dict[tuple[int, int], int]]) -> None:
     assert len(index) == len(model)
 
 
+def test_places_of_an_index_that_has_changed_are_looked_up_again() -> None:
+    index, batch = Index(), ids_of({(7, 0): 1, (8, 0): 2})
+    places = index.find(batch.a, batch.b)
+    index.put(batch, places=places)
+    index.put(ids_of({(7, 0): 3, (8, 0): 4}), places=places)  # they say that nothing is known
+    index.put(ids_of({(7, 0): 5}), places=index.find(batch.a, batch.b).take(np.array([0])))
+    assert len(index) == 2
+    assert index.get(batch.a, batch.b).version.tolist() == [5, 4]
+
+
 def test_it_grows_through_many_ids_of_one_slot() -> None:
     index = Index()
     a = np.arange(3_000, dtype=np.uint64)  # the high bits, which choose the slot, are all alike

@@ -71,7 +71,7 @@ def test_the_same_log_in_any_batches_ends_as_the_definition_says(rows: list[Reco
             break
         arrivals = arrivals_of(batch, place)
         settled = settle(index, arrivals, HORIZON * 1000, watermark)
-        index.put(settled.ids)
+        index.put(settled.ids, places=settled.places)
         watermark, place = settled.watermark, place + len(batch)
         outcomes += [Outcome(o) for o in settled.outcome.tolist()]
         for row in np.flatnonzero(settled.outcome == Outcome.COUNTED):
