@@ -56,7 +56,7 @@ def run(
 def _collect_rarely() -> None:
     """Batches make many objects and no cycles: a search for cycles every 700 objects costs 4 % and finds nothing."""
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(50_000, 10, 10)
 
 
 def _keep_freed_memory() -> None:

@@ -132,7 +132,7 @@ def _ours(lookup: Lookup, schema: RecordSchema) -> Lookup:
 
 
 def _labelled(batch: Batch, labels: Labels, names: Sequence[str]) -> pl.DataFrame:
-    """All columns. A text of a label is there once, and need not be cut out of every record.
+    """All columns. A text of a label is there once, and need not be cut out of every record, nor sent for each.
 
     Empty texts of fields that can be null are null, as `check` has it.
     """
@@ -140,7 +140,7 @@ def _labelled(batch: Batch, labels: Labels, names: Sequence[str]) -> pl.DataFram
     nullable = {field.name for field in batch.columns if field.null is not None}
     columns = zip(*labels.texts, strict=True) if labels.texts else [()] * len(names)
     distinct = [
-        pl.Series(name, [text or (None if name in nullable else "") for text in texts], pl.String)
+        pl.Series(name, [text or (None if name in nullable else "") for text in texts], pl.Categorical)
         for name, texts in zip(names, columns, strict=True)
     ]
     return replace(batch, columns=others).frame.with_columns(some.gather(labels.code) for some in distinct)

@@ -83,7 +83,7 @@ def test_no_rows_have_the_same_types(table: str):
     one = source(table)
     empty = rows_of(one, 0, records([b"garbage"])).frame
     assert empty.is_empty()
-    assert empty.schema["touchpoint"] == pl.String
+    assert empty.schema["touchpoint"] == pl.Categorical
 
 
 def test_our_own_topics_are_read_under_the_ids_of_a_registry_and_under_ours():
