@@ -190,6 +190,20 @@ IDS_BYTES = Metric(
     OF_A_PARTITION,
     "bytes",
 )
+OPEN_CASES = Metric(
+    "feedback_open_cases",
+    Kind.GAUGE,
+    "Cases that are open now: opened or reopened, and neither resolved nor closed since.",
+    (*OF_A_PARTITION, "touchpoint"),
+    "cases",
+)
+OPEN_CASES_AGE = Metric(
+    "feedback_open_cases_age_seconds",
+    Kind.GAUGE,
+    "Ages of the open cases, added up: divided by feedback_open_cases it is how old they are now on average.",
+    (*OF_A_PARTITION, "touchpoint"),
+    "seconds",
+)
 GAP_FILLS = Metric(
     "feedback_gap_filled_records_total",
     Kind.COUNTER,
@@ -264,6 +278,8 @@ PIPELINE = (
     OUTBOX,
     IDS,
     IDS_BYTES,
+    OPEN_CASES,
+    OPEN_CASES_AGE,
     GAP_FILLS,
     DELTAS_MISSING,
     OPEN_CELLS,

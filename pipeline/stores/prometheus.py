@@ -116,7 +116,7 @@ class Metrics:
     def forget(self, topic: str, partitions: Collection[int]) -> None:
         """These partitions are somebody else's now: nothing that we said of them may stand still here."""
         for metric, gauge in self._gauges.items():
-            if metric.labels == metrics.OF_A_PARTITION:
+            if metric.labels[:2] == metrics.OF_A_PARTITION:
                 for partition in partitions:
                     gauge.remove_by_labels({"topic": topic, "partition": str(partition)})
 
@@ -161,6 +161,15 @@ class Metrics:
         """So many ids are remembered, in so many bytes."""
         self._set(metrics.IDS, n, topic, str(partition))
         self._set(metrics.IDS_BYTES, size, topic, str(partition))
+
+    def open_cases(self, topic: str, partition: int, touchpoint: str, n: int, age: float) -> None:
+        """So many cases of a touchpoint are open, their ages in seconds added up. Without any there is no sample."""
+        labels = topic, str(partition), touchpoint
+        for metric, value in ((metrics.OPEN_CASES, n), (metrics.OPEN_CASES_AGE, age)):
+            if n:
+                self._set(metric, value, *labels)
+            elif metric in self._gauges:
+                self._gauges[metric].remove_by_labels(dict(zip(metric.labels, labels, strict=True)))
 
     def gap_filled(self, topic: str, n: int) -> None:
         """So many records were skipped by the delivery and read all the same."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import Counter
 from collections.abc import Collection
 from typing import Protocol
 
@@ -68,6 +70,10 @@ class TallyMetrics(Protocol):
         """Ids remembered, and their memory in bytes."""
         ...
 
+    def open_cases(self, topic: str, partition: int, touchpoint: str, n: int, age: float) -> None:
+        """Open cases of a touchpoint, and their ages in seconds, added up."""
+        ...
+
     def expired(self, topic: str, offsets: int) -> None:
         """Offsets that were deleted before they were read."""
         ...
@@ -88,6 +94,7 @@ class Told:
         self.snapshot = 0.0
         self._conflicts = 0
         self._filled = 0
+        self._touchpoints: set[str] = set()  # that had open cases
 
     def tell(self, metrics: TallyMetrics, topic: str, partition: SourcePartition) -> None:
         """How the journal and the state of a recovered partition are."""
@@ -98,6 +105,19 @@ class Told:
             metrics.snapshot(topic, p, self.snapshot)
         metrics.outbox(topic, p, len(state.outbox))
         metrics.ids(topic, p, len(state.index), state.index.nbytes)
+        self._tell_of_cases(metrics, topic, partition)
+
+    def _tell_of_cases(self, metrics: TallyMetrics, topic: str, partition: SourcePartition) -> None:
+        n: Counter[str] = Counter()
+        age: Counter[str] = Counter()
+        now, state = time.time(), partition.state
+        for leaf, (cases, opened) in state.cases.open_cases().items():
+            touchpoint = state.leaves[leaf].touchpoint
+            n[touchpoint] += cases
+            age[touchpoint] += round(cases * now - opened / 1000)
+        for touchpoint in self._touchpoints | n.keys():
+            metrics.open_cases(topic, partition.partition, touchpoint, n[touchpoint], age[touchpoint])
+        self._touchpoints = set(n)
 
     def _tell_of_corrections(self, metrics: TallyMetrics, topic: str, partition: SourcePartition) -> None:
         where = {"topic": topic, "partition": partition.partition}

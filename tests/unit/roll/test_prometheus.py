@@ -103,6 +103,9 @@ def full(*more):
     made.snapshot("feedback.responses", 3, 1.75e9)
     made.outbox("feedback.responses", 3, 2)
     made.ids("feedback.responses", 3, 1000, 60_000)
+    made.open_cases("feedback.touchpoints", 3, "support", 2, 7200.0)
+    made.open_cases("feedback.touchpoints", 3, "returns", 1, 60.0)
+    made.open_cases("feedback.touchpoints", 3, "returns", 0, 0.0)
     made.gap_filled("feedback.responses", 4)
     made.recovery("feedback.deltas", 1.5)
     made.worker_ready(ready=True)
@@ -118,6 +121,7 @@ def test_everything_declared_is_filled_and_nothing_else():
     assert plain | histograms == NAMES.keys()
     assert value(samples, "feedback_records_total", outcome="counted") == 5
     assert value(samples, "feedback_store_up") == 1
+    assert [held["touchpoint"] for held, _ in samples["feedback_open_cases"]] == ["support"]
     buckets = {held["le"]: n for held, n in samples["feedback_end_to_end_latency_seconds_bucket"]}
     assert (buckets["0.05"], buckets["0.25"], buckets["1.0"], buckets["300.0"], buckets["+Inf"]) == (
         2,
@@ -219,6 +223,7 @@ def test_resolution_cases_are_cumulative():
 def test_a_worker_that_owns_nothing_shows_no_scores_and_what_is_forgotten_goes():
     made, _ = full()
     made.forget("feedback.responses", [3, 4])
+    made.forget("feedback.touchpoints", [3])
     samples = shown(made.exposition())
     assert not [name for name in samples if "window" in name or "score" in name]
     assert not [rows for rows in samples.values() for labels, _ in rows if "partition" in labels]
