@@ -69,8 +69,12 @@ def _routes(worker: Worker) -> web.RouteTableDef:
     @routes.get("/scores")
     async def scores(request: web.Request) -> web.Response:
         chosen = _selection(request.query, worker.settings)
-        said = {"ready": worker.ready, "of": worker.settings.kafka.partitions}
-        found = parts(worker.roll, chosen) if worker.roll else []
+        shown = (
+            worker.shown
+        )  # as in /metrics: what others may show by now is not told, and so this worker is not ready
+        ready = worker.ready and (shown is not None or worker.roll is None)
+        said = {"ready": ready, "of": worker.settings.kafka.partitions}
+        found = parts(shown, chosen) if shown else []
         return web.json_response({"at": datetime.now(UTC).isoformat(), **said, "parts": found})
 
     return routes
