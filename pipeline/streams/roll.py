@@ -25,6 +25,7 @@ from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.sums import WindowSums
 from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs, progress_value, score_pairs
 from pipeline.streams.owned_deltas import Owned
+from pipeline.streams.ownership import Ownership
 from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.topics import Topics
 from pipeline.streams.unknown_touchpoints import UnknownTouchpoints
@@ -63,7 +64,7 @@ class RollMetrics(Protocol):
         """A partition was recovered."""
 
 
-class Roll:
+class Roll(Ownership[Owned]):
     """Every deltas partition that this worker owns.
 
     Args:
@@ -84,7 +85,9 @@ class Roll:
         clock: Callable[[], float] = time.time,
         run: Run = run_here,
     ) -> None:
-        self.topic = Topics(settings.kafka.prefix).deltas
+        super().__init__(
+            Topics(settings.kafka.prefix).deltas, lambda p: Owned(p, self._made(p)), metrics.forget
+        )
         self._prefix = settings.kafka.prefix
         self._settings = settings
         self._instruments = settings.catalogue()
@@ -94,28 +97,6 @@ class Roll:
         self._clock = clock
         self._run = run
         self._names = UnknownTouchpoints(settings.touchpoints)
-        self._owned: dict[int, Owned] = {}
-
-    @property
-    def ready(self) -> bool:
-        """Every owned partition has been recovered."""
-        return all(owned.ready for owned in self._owned.values())
-
-    @property
-    def partitions(self) -> Collection[int]:
-        """Numbers of the owned partitions."""
-        return sorted(self._owned)
-
-    def own(self, partitions: Collection[int]) -> None:
-        """These are ours now."""
-        for p in partitions:
-            self._own(p)
-
-    def forget(self, partitions: Collection[int]) -> None:
-        """Others own these now. What is under way goes on and does no harm: what is published is absolute."""
-        for p in partitions:
-            self._owned.pop(p, None)
-        self._metrics.forget(self.topic, partitions)
 
     async def recover(self, partition: int) -> None:
         """Own a partition: fold its log up to its end as of now, however long the broker is away.
@@ -161,17 +142,8 @@ class Roll:
         now_ms = self._now_ms()
         return [(owned.number, owned.partition.position, owned.board(now_ms)) for owned in self._ready()]
 
-    def _ready(self) -> list[Owned]:
-        return [owned for owned in self._owned.values() if owned.ready]
-
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
-
-    def _own(self, partition: int) -> Owned:
-        owned = self._owned.get(partition)
-        if owned is None:
-            owned = self._owned[partition] = Owned(partition, self._made(partition))
-        return owned
 
     def _made(self, partition: int) -> DeltasPartition[Scoreboard]:
         settings, (deltas, snapshots) = self._settings, self._logs_of(partition)

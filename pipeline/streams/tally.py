@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
@@ -16,6 +16,7 @@ from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
 from pipeline.journal.timers import timer_clock
 from pipeline.streams.outgoing import OUTCOMES, progress_value
+from pipeline.streams.ownership import Ownership
 from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.tally_metrics import TallyMetrics, Told
 
@@ -57,7 +58,7 @@ class Owned:
         self._last = (self.partition.state.applied, time.monotonic())
 
 
-class Tally:
+class Tally(Ownership[Owned]):
     """Every source partition of one topic that this worker owns.
 
     Args:
@@ -76,36 +77,13 @@ class Tally:
         make: Callable[[int], SourcePartition],
         metrics: TallyMetrics,
     ) -> None:
-        self.topic = topic
+        super().__init__(topic, lambda p: Owned(make(p)), metrics.forget)
         self.work = asyncio.Event()
         self._partitions = partitions
         self._outputs = outputs
-        self._make = make
         self._metrics = metrics
-        self._owned: dict[int, Owned] = {}
         self._busy = 0  # batches that are being settled, or wait for it
         self._delivered = time.monotonic()  # when the last one was done
-
-    @property
-    def ready(self) -> bool:
-        """Every owned partition has been recovered."""
-        return all(owned.ready for owned in self._owned.values())
-
-    @property
-    def partitions(self) -> Collection[int]:
-        """Numbers of the owned partitions."""
-        return sorted(self._owned)
-
-    def own(self, partitions: Collection[int]) -> None:
-        """These are ours now."""
-        for p in partitions:
-            self._own(p)
-
-    def forget(self, partitions: Collection[int]) -> None:
-        """Others own these now. Work in flight goes on and does no harm: the journal decides."""
-        for p in partitions:
-            self._owned.pop(p, None)
-        self._metrics.forget(self.topic, partitions)
 
     async def recover(self, partition: int) -> Owned:
         """Own a partition: fold its journal, however long the broker is away."""
@@ -131,9 +109,8 @@ class Tally:
     async def tick(self) -> int:
         """Send what is owed downstream; how much was sent."""
         sent = 0
-        for owned in list(self._owned.values()):
-            if owned.ready:
-                sent += await self._publish(owned)
+        for owned in self._ready():
+            sent += await self._publish(owned)
         return sent
 
     async def drained(self, partition: int, end: int) -> bool:
@@ -188,11 +165,6 @@ class Tally:
     def _idle_for(self, seconds: float) -> bool:
         """Nothing was delivered for so long. One partition may wait while the others have their turn."""
         return not self._busy and time.monotonic() - self._delivered >= seconds
-
-    def _own(self, partition: int) -> Owned:
-        if partition not in self._owned:
-            self._owned[partition] = Owned(self._make(partition))
-        return self._owned[partition]
 
     async def _recovered(self, owned: Owned) -> None:
         if owned.ready:
