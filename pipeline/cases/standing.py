@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.cases.case import REOPENED, RESOLVED, Case, Opening, action_of
+from pipeline.cases.case import Case, Opening
 from pipeline.cases.measured import measure
 from pipeline.cases.rules import Rules
 
@@ -12,11 +12,5 @@ def open_since(case: Case, rules: Rules) -> Opening | None:
 
     A resolve or a closing ends it until it is reopened. A case that was reopened is as old as its opening.
     """
-    newest = measure(case, rules).lives[-1:]
-    for life, *_ in newest:
-        for mark in reversed(life.heard):
-            action = action_of(mark)
-            if action >= RESOLVED:  # RESOLVED, REOPENED or CLOSED
-                return life.opening if action == REOPENED else None
-        return life.opening
-    return None
+    lives = measure(case, rules).lives
+    return lives[-1].life.opening if lives and lives[-1].life.open else None

@@ -21,6 +21,7 @@ from pipeline.cases.lifecycle import (
     resolution,
     step,
 )
+from pipeline.cases.standing import open_since
 
 DAY, HOUR = 86_400_000, 3_600_000
 OFFICE = Schedule((Version("UTC", ((),) * 3 + (((9 * HOUR, 17 * HOUR),),) + ((),) * 3),))  # Thursdays
@@ -167,6 +168,30 @@ def test_reopened_counts_where_the_case_was_first_solved():
     again = life(at(0, "opened"), at(10, "resolved"), at(500, "reopened"), at(600, "reopened"))
     assert shown(again, "reopen") == [(10, 1)]
     assert shown(life(at(0, "opened"), at(10, "reopened")), "reopen") == []
+
+
+@pytest.mark.parametrize(
+    ("events", "is_open"),
+    [
+        ([], True),
+        ([(5, "replied"), (6, "waiting")], True),
+        ([(5, "resolved")], False),
+        ([(5, "closed"), (6, "contacted")], False),
+        ([(5, "resolved"), (6, "reopened")], True),
+        ([(5, "closed"), (6, "reopened"), (7, "reopened")], True),
+        ([(5, "reopened"), (5, "resolved")], True),  # at one instant a case is resolved before it is reopened
+        ([(-5, "closed")], True),
+    ],
+)
+def test_a_case_is_open_until_it_is_resolved_or_closed(events: list[tuple[float, str]], is_open: bool):
+    case = life(at(0, "opened"), *(at(*event) for event in events))
+    assert open_since(case, RULES) == (case.openings[0] if is_open else None)
+
+
+def test_a_case_that_was_never_opened_is_not_open():
+    assert open_since(life(at(0, "replied")), RULES) is None
+    silent = life(at(0, "opened"), at(200 * 86_400, "resolved"))
+    assert open_since(silent, RULES) == silent.openings[0]  # who wrote after so long meant another case
 
 
 def replayed(events: list[CaseEvent]) -> set[tuple[str, int, int]]:
