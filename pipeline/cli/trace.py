@@ -48,7 +48,8 @@ def _found(config: object, identity: str) -> Trace:
     settings = load_settings(config)  # type: ignore[arg-type]  # a Path or None, by typer
     horizons = {kind: round(settings.horizon_of(kind) * 1000) for kind in KINDS}
     with open_store(settings), connect(settings, write=False) as client:
-        return trace(client, settings.kafka.prefix, horizons, identity)
+        forget_ms = round(settings.cases.forget_after * 1000)
+        return trace(client, settings.kafka.prefix, horizons, identity, forget_ms)
 
 
 def _print(found: Trace) -> None:
@@ -61,7 +62,8 @@ def _print(found: Trace) -> None:
     for event in found.events:
         table.add_row(*_line(event))
     for clock in found.clocks:
-        table.add_row("", f"{clock['instrument']}\n[dim]{clock['seconds']:g} s[/]", "", _cell(clock))
+        said = f"{clock['seconds']:g} s" if clock["instrument"] else ("no", "yes")[clock["bin"]]
+        table.add_row("", f"{clock['instrument'] or clock['metric']}\n[dim]{said}[/]", "", _cell(clock))
     for letter in found.dead_letters:
         place = f"{letter['topic']}/{letter['partition']} {letter['offset']}\n[dim]{letter['time']}[/]"
         table.add_row(place, "", f"dead_letter\n[dim]{letter['reason']}: {letter['detail']}[/]", "")

@@ -36,6 +36,7 @@ def _verified(config: Path | None) -> Result:
             horizons,
             settings.raw_retention,
             lambda offsets: progress("recounting", total=offsets or None),
+            forget_ms=round(settings.cases.forget_after * 1000),
         )
 
 

@@ -12,7 +12,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from pipeline.verify import told
-from pipeline.verify.clocks import CLOCKS, RESOLUTION
+from pipeline.verify.clocks import FORGET_MS, MEASURES
 from pipeline.verify.ledger import CELL
 from pipeline.verify.raw import KINDS, Kind, RawTable
 from pipeline.verify.rebuilt import newest_run, rebuilt
@@ -45,10 +45,17 @@ class Verification:
         horizons: milliseconds, by input.
         raw_retention: seconds.
         pace: how patiently.
+        forget_ms: how long a case may be silent before it is another one.
     """
 
     def __init__(
-        self, client: Client, prefix: str, horizons: Mapping[Kind, int], raw_retention: float, pace: Pace
+        self,
+        client: Client,
+        prefix: str,
+        horizons: Mapping[Kind, int],
+        raw_retention: float,
+        pace: Pace,
+        forget_ms: int = FORGET_MS,
     ) -> None:
         self._client = client
         self._pace = pace
@@ -57,7 +64,9 @@ class Verification:
         surveys = dict.fromkeys(metrics, told.SURVEY)
         self._tables = {kind: RawTable(client, kind, surveys) for kind in KINDS}
         self._recounts = {
-            f"{prefix}.{kind}": Recount(self._tables[kind], f"{prefix}.{kind}", horizons[kind], oldest)
+            f"{prefix}.{kind}": Recount(
+                self._tables[kind], f"{prefix}.{kind}", horizons[kind], oldest, forget_ms
+            )
             for kind in KINDS
         }
         self._mapping = metrics
@@ -200,8 +209,8 @@ class Verification:
         return stored.filter(~pl.col("leaf").is_in(pl.Series(skipped, dtype=pl.UInt64).implode()))
 
     def _is_covered(self, names: Names) -> bool:
-        if names.metric == RESOLUTION:
-            return self._clocks_covered and names.instrument in CLOCKS
+        if (names.metric, names.instrument) in MEASURES:
+            return self._clocks_covered
         return names.metric == "touchpoints" or told.is_survey(names.metric)
 
     def _result(self, still: Mapping[Key, Suspect], found: int) -> Result:
@@ -252,6 +261,7 @@ def verify(
     raw_retention: float,
     show: Callable[[int], Any],
     pace: Pace | None = None,
+    forget_ms: int = FORGET_MS,
 ) -> Result:
     """Recompute outcomes and cells from the raw tables and compare them with the store's.
 
@@ -262,7 +272,8 @@ def verify(
         raw_retention: seconds that raw rows are kept.
         show: given the number of offsets to recount, a context manager whose value shows progress.
         pace: how patiently differences are looked at again.
+        forget_ms: how long a case may be silent before it is another one.
     """
-    run = Verification(client, prefix, horizons, raw_retention, pace or Pace())
+    run = Verification(client, prefix, horizons, raw_retention, pace or Pace(), forget_ms)
     with show(run.begin()) as bar:
         return run.run(bar)

@@ -1,4 +1,7 @@
-"""Resolution clocks, recounted: of each case the earliest opening, and the replies and resolves from then on."""
+"""Cases, recounted: of each life the earliest opening, and what happened from then on.
+
+What hangs on a schedule or on timers (business hours, SLA, FCR) is not recounted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,14 @@ from typing import NamedTuple
 
 MINUTE_MS = 60_000
 RESOLUTION = "resolution"
-CLOCKS = ("first_reply", "first_resolution", "full_resolution")
+REOPEN = "reopen"
+CLOCKS = ("first_reply", "first_resolution", "full_resolution", "agent")
+MEASURES = (*((RESOLUTION, clock) for clock in CLOCKS), (REOPEN, ""))  # that are recounted
+ACTIONS = (
+    *("case_opened", "case_replied", "case_contacted", "case_waiting"),
+    *("case_resumed", "case_resolved", "case_reopened", "case_closed"),
+)
+FORGET_MS = 90 * 86_400_000
 _ZERO = -1000
 
 
@@ -26,9 +36,10 @@ class CaseEvent(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What one clock of one case shows, and where it counts."""
+    """What one clock or share of one case shows, and where it counts. A share takes no time."""
 
-    clock: str
+    metric: str
+    instrument: str
     touchpoint: str
     channel: str
     segment: str
@@ -38,9 +49,14 @@ class Observation(NamedTuple):
 
 
 class Cases:
-    """Every case of one source partition. A case lives in its partition alone."""
+    """Every case of one source partition. A case lives in its partition alone.
 
-    def __init__(self) -> None:
+    Args:
+        forget_ms: how long a case may be silent before it is another one.
+    """
+
+    def __init__(self, forget_ms: int) -> None:
+        self._forget_ms = forget_ms
         self._events: dict[str, list[CaseEvent]] = defaultdict(list)
 
     def take(self, events: Iterable[CaseEvent]) -> None:
@@ -51,26 +67,53 @@ class Cases:
     def observations(self) -> Iterator[Observation]:
         """What the clocks of all cases show."""
         for events in self._events.values():
-            yield from observed(events)
+            yield from observed(events, self._forget_ms)
 
 
-def observed(events: Iterable[CaseEvent]) -> Iterator[Observation]:
+def observed(events: Iterable[CaseEvent], forget_ms: int) -> Iterator[Observation]:
     """What the clocks of one case show, given all of its events in any order."""
-    events = list(events)
+    life: list[CaseEvent] = []
+    for event in sorted((one for one in events if one.action in ACTIONS), key=lambda one: one.at):
+        if life and event.at - life[-1].at > forget_ms:
+            yield from _of_life(life)
+            life = []
+        life.append(event)
+    yield from _of_life(life)
+
+
+def _of_life(events: list[CaseEvent]) -> Iterator[Observation]:
     opened = [one for one in events if one.action == "case_opened"]
     if not opened:
         return
     first = min(opened, key=_order)
+    resolved = _since(first, events, "case_resolved")
+    place = (first.touchpoint, first.channel, first.segment or "none")
     ends = {
         "first_reply": min(_since(first, events, "case_replied"), default=None),
-        "first_resolution": min(_since(first, events, "case_resolved"), default=None),
-        "full_resolution": max(_since(first, events, "case_resolved"), default=None),
+        "first_resolution": min(resolved, default=None),
+        "full_resolution": max(resolved, default=None),
     }
     for clock, end in ends.items():
         if end is not None:
             took = end - first.at
-            place = (first.touchpoint, first.channel, first.segment or "none")
-            yield Observation(clock, *place, end // MINUTE_MS, duration_bin(took), took)
+            yield Observation(RESOLUTION, clock, *place, end // MINUTE_MS, duration_bin(took), took)
+    if resolved:
+        end = max(resolved)
+        took = end - first.at - _waited(first, events, end)
+        yield Observation(RESOLUTION, "agent", *place, end // MINUTE_MS, duration_bin(took), took)
+        again = bool(_since(first, events, "case_reopened"))
+        yield Observation(REOPEN, "", *place, min(resolved) // MINUTE_MS, int(again), 0)
+
+
+def _waited(first: CaseEvent, events: Iterable[CaseEvent], end: int) -> int:
+    """Time spent waiting on the customer: from each `case_waiting` to what ends it next, but no time twice."""
+    ends = sorted(_since(first, events, "case_resumed") + _since(first, events, "case_resolved"))
+    waited, until = 0, first.at
+    for start in sorted(_since(first, events, "case_waiting")):
+        if until <= start < end:
+            until = next(at for at in ends if at >= start)
+            waited += until - start
+    return waited
 
 
 def duration_bin(milliseconds: int) -> int:

@@ -11,7 +11,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from pipeline.verify.ask import frame
-from pipeline.verify.clocks import CaseEvent
+from pipeline.verify.clocks import ACTIONS, CaseEvent
 from pipeline.verify.told import Names
 
 SPAN = 400_000  # offsets read at once: some forty bytes each
@@ -110,8 +110,9 @@ class RawTable:
                 toUnixTimestamp64Milli(occurred_at) AS at, action, touchpoint, channel, segment, priority
             FROM touchpoints FINAL
             WHERE {_WHERE} AND ifNull(case_id, '') != ''
-                AND action IN ('case_opened', 'case_replied', 'case_resolved')
+                AND has({{actions:Array(String)}}, action)
         """  # noqa: S608 - names of our own, no values
-        rows = frame(self._client, sql, monthly=True, partition=partition, after=after, to=to)
+        span = {"partition": partition, "after": after, "to": to}
+        rows = frame(self._client, sql, monthly=True, actions=list(ACTIONS), **span)
         some = rows.join(counted.rename("offset").to_frame(), on="offset", how="semi").drop("offset")
         return starmap(CaseEvent, some.iter_rows())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from pipeline.verify.clocks import RESOLUTION, Cases
+from pipeline.verify.clocks import FORGET_MS, Cases
 from pipeline.verify.ledger import CELL, CHANGES, MINUTE_MS, Ledger
 from pipeline.verify.raw import SPAN, Beginning, RawTable
 from pipeline.verify.told import Names
@@ -51,9 +51,12 @@ class Recount:
         topic: its full name.
         horizon: milliseconds.
         oldest: kafka_time before which rows may have been dropped by the retention of the raw table, ms.
+        forget_ms: how long a case may be silent before it is another one.
     """
 
-    def __init__(self, table: RawTable, topic: str, horizon: int, oldest: int) -> None:
+    def __init__(
+        self, table: RawTable, topic: str, horizon: int, oldest: int, forget_ms: int = FORGET_MS
+    ) -> None:
         self.topic = topic
         self.kind = table.kind
         self.outcomes: Counter[tuple[int, int, str]] = (
@@ -64,6 +67,7 @@ class Recount:
         self._table = table
         self._horizon = horizon
         self._oldest = oldest
+        self._forget_ms = forget_ms
         self._sums = Sums()
         self._cases: dict[int, Cases] = {}
         self._ledgers: dict[int, Ledger] = {}
@@ -125,21 +129,22 @@ class Recount:
         return self._sums.frame()
 
     def case_cells(self, hashes: Mapping[Names, int]) -> pl.DataFrame:
-        """Cells of resolution clocks."""
+        """Cells of cases."""
         counts: Counter[tuple[int, int, int]] = Counter()
         totals: Counter[tuple[int, int, int]] = Counter()
         for cases in self._cases.values():
             for seen in cases.observations():
-                leaf = hashes[Names(RESOLUTION, seen.clock, seen.touchpoint, seen.channel, seen.segment)]
-                counts[leaf, seen.minute, seen.bin] += 1
-                totals[leaf, seen.minute, seen.bin] += seen.milliseconds
+                *names, minute, bin_, milliseconds = seen
+                cell = hashes[Names(*names)], minute, bin_
+                counts[cell] += 1
+                totals[cell] += milliseconds
         rows = [(*cell, n, False, totals[cell]) for cell, n in counts.items()]
         return pl.DataFrame(rows, schema=SUMS, orient="row")
 
     def _open(self, partition: int, after: int, cold_until: int = NEVER) -> None:
         self.position[partition] = after
         self._ledgers[partition] = Ledger(self._horizon, cold_until)
-        self._cases[partition] = Cases()
+        self._cases[partition] = Cases(self._forget_ms)
 
     def _span(self, partition: int, after: int, to: int) -> None:
         rows = self._table.rows(partition, after, to)

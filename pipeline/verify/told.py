@@ -10,7 +10,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from pipeline.verify.ask import frame
-from pipeline.verify.clocks import CLOCKS
+from pipeline.verify.clocks import MEASURES
 
 Place = tuple[str, int]  # topic, partition
 SURVEY = (
@@ -185,9 +185,11 @@ def resolution_leaves(client: Client) -> dict[Names, int]:
     rows = frame(
         client,
         f"SELECT DISTINCT {_leaf(mapped=True)} AS leaf, metric, instrument, touchpoint, channel, segment "  # noqa: S608 - ours
-        "FROM (SELECT 'resolution' AS metric, arrayJoin({clocks:Array(String)}) AS instrument, touchpoint, channel, "
+        "FROM (SELECT arrayJoin(arrayZip({metrics:Array(String)}, {instruments:Array(String)})) AS measure, "
+        "measure.1 AS metric, measure.2 AS instrument, touchpoint, channel, "
         "if(ifNull(segment, '') = '', 'none', assumeNotNull(segment)) AS segment "
         "FROM touchpoints WHERE action = 'case_opened')",
-        clocks=list(CLOCKS),
+        metrics=[metric for metric, _ in MEASURES],
+        instruments=[instrument for _, instrument in MEASURES],
     )
     return {Names(*names): leaf for leaf, *names in rows.iter_rows()}

@@ -12,7 +12,7 @@ from clickhouse_connect.driver.client import Client
 
 from pipeline.verify import told
 from pipeline.verify.ask import frame
-from pipeline.verify.clocks import CaseEvent, observed
+from pipeline.verify.clocks import FORGET_MS, CaseEvent, observed
 from pipeline.verify.raw import ASIDE, KINDS, Kind
 from pipeline.verify.told import Names, Place
 from pipeline.verify.versions import COUNTED, NEVER, Cell, Known, step
@@ -73,7 +73,9 @@ class Trace:
         return asdict(self)
 
 
-def trace(client: Client, prefix: str, horizons: Mapping[Kind, int], identity: str) -> Trace:
+def trace(
+    client: Client, prefix: str, horizons: Mapping[Kind, int], identity: str, forget_ms: int = FORGET_MS
+) -> Trace:
     """Look for a response_id, an event_id or a case_id.
 
     Args:
@@ -81,6 +83,7 @@ def trace(client: Client, prefix: str, horizons: Mapping[Kind, int], identity: s
         prefix: of the topics.
         horizons: milliseconds, by input.
         identity: what to look for.
+        forget_ms: how long a case may be silent before it is another one.
     """
     metrics = told.metrics_of_instruments(client)
     applied = told.outcomes(client, [f"{prefix}.{kind}" for kind in KINDS]).applied
@@ -91,7 +94,7 @@ def trace(client: Client, prefix: str, horizons: Mapping[Kind, int], identity: s
         found = _settled(kind, f"{prefix}.{kind}", rows, horizons[kind], metrics, applied)
         events += found
         if kind == "touchpoints":
-            clocks = _clocks(rows, found, identity)
+            clocks = _clocks(rows, found, identity, forget_ms)
     return Trace(identity, events, _dead_letters(client, identity), clocks)
 
 
@@ -196,7 +199,9 @@ def _event(
     )
 
 
-def _clocks(rows: pl.DataFrame, events: list[Event], identity: str) -> list[Mapping[str, Any]]:
+def _clocks(
+    rows: pl.DataFrame, events: list[Event], identity: str, forget_ms: int
+) -> list[Mapping[str, Any]]:
     """What the clocks of the case show, if `identity` is one."""
     counted = {(one.partition, one.offset) for one in events if one.outcome == COUNTED}
     mine = [
@@ -206,8 +211,8 @@ def _clocks(rows: pl.DataFrame, events: list[Event], identity: str) -> list[Mapp
     ]
     return [
         {
-            "metric": "resolution",
-            "instrument": seen.clock,
+            "metric": seen.metric,
+            "instrument": seen.instrument,
             "touchpoint": seen.touchpoint,
             "channel": seen.channel,
             "segment": seen.segment,
@@ -215,7 +220,7 @@ def _clocks(rows: pl.DataFrame, events: list[Event], identity: str) -> list[Mapp
             "bin": seen.bin,
             "seconds": seen.milliseconds / 1000,
         }
-        for seen in observed(mine)
+        for seen in observed(mine, forget_ms)
     ]
 
 
