@@ -91,8 +91,8 @@ def test_a_report_says_it_once_for_each_touchpoint_and_pair():
 
     def lines(window: str, touchpoint: str, channel: str, ease: Score) -> list[Line]:
         return [
-            Line(EASE, "ces_1_7", window, touchpoint, channel, "", ease, at),
-            Line(CSAT, "csat_1_5", window, touchpoint, channel, "", GOOD, at),
+            Line(EASE, "ces_1_7", window, touchpoint, channel, "", ease, at, None, None),
+            Line(CSAT, "csat_1_5", window, touchpoint, channel, "", GOOD, at, None, None),
         ]
 
     found = against_csat(
