@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from pipeline.verify.told import Names, Outcomes, Place
 from pipeline.verify.versions import DEAD_LETTER
 
 _ALWAYS = 1 << 40  # minutes
+_AT_ONCE = 2_000_000  # cells that are compared at once, of 200 bytes and more meanwhile
 
 
 class Bar(Protocol):
@@ -169,25 +170,33 @@ class Verification:
             )
 
     def _cell_differences(self, suspects: Suspects) -> dict[Key, tuple[Any, Any]]:
-        first, last = _span_of(suspects)
-        known = self._expected()
-        hot = pl.col("minute").is_between(first, last)
-        wanted = known.filter(hot)
+        known, cells = self._expected(), 0
+        found: dict[Key, tuple[Any, Any]] = {}
+        for first, last in _slices(known["minute"], *_span_of(suspects)):
+            wrong, looked_at = self._compared(known, first, last)
+            found |= wrong
+            cells += looked_at
+        self._cells = max(self._cells, cells)
+        return found
+
+    def _compared(self, known: pl.DataFrame, first: int, last: int) -> tuple[dict[Key, tuple[Any, Any]], int]:
+        """The differences among the cells of some minutes, and how many cells were looked at."""
+        wanted = known.filter(pl.col("minute").is_between(first, last))
         begins = max((one.begins or -_ALWAYS for one in self._recounts.values()), default=-_ALWAYS)
         stored = told.cells(self._client, max(first, begins), last)
         stored = self._covered(stored)
         both = wanted.join(stored, on=CELL, how="full", coalesce=True, suffix="_stored").with_columns(
             pl.col("n", "total", "n_stored", "total_stored").fill_null(0), pl.col("cold").fill_null(False)
         )
-        self._cells = max(self._cells, len(both))
         different = (pl.col("n") != pl.col("n_stored")) | (pl.col("total") != pl.col("total_stored"))
         wrong = both.filter(different & ~pl.col("cold") & (pl.col("minute") >= begins))
-        return {
+        differences = {
             ("cell", leaf, minute, bin_): ((n, total / 1000), (n_stored, total_stored / 1000))
             for leaf, minute, bin_, n, total, n_stored, total_stored in wrong.select(
                 *CELL, "n", "total", "n_stored", "total_stored"
             ).iter_rows()
         }
+        return differences, len(both)
 
     def _expected(self) -> pl.DataFrame:
         parts = [one.cells() for one in self._recounts.values()]
@@ -244,6 +253,15 @@ class Verification:
             "partitions": self._partitions,
         }
         return Result(len(still), checked, details)
+
+
+def _slices(minutes: pl.Series, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The minutes from `first` to `last` in pieces of so many cells that comparing them takes little memory."""
+    ends = minutes.filter(minutes.is_between(first, last)).sort()[_AT_ONCE::_AT_ONCE].unique().to_list()
+    for end in sorted(ends):
+        yield first, end
+        first = end + 1
+    yield first, last
 
 
 def _span_of(suspects: Suspects) -> tuple[int, int]:

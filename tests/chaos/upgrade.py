@@ -25,7 +25,7 @@ from pipeline.streams.app import BROKEN
 from tests.chaos.round import Plan, Report, judge
 from tests.chaos.stage import WORKER, Stage
 from tests.chaos.truth import recount
-from tests.support.traffic import Traffic, produce
+from tests.support.traffic import Touchpoints, Traffic, produce
 
 ROOT = Path(__file__).parents[2]
 FORMAT_1 = "7406543"  # the one before ids became narrow columns
@@ -49,13 +49,18 @@ async def upgrade(old: Path, jars: Path, folder: Path) -> Report:
             worker.start()
         await asyncio.gather(*(worker.ready() for worker in stage.workers))
         _say("all workers of the earlier version are ready")
-        source, topic = Traffic(plan.seed, plan.spread), stage.topics.responses
         bootstrap = stage.settings.kafka.bootstrap
-        sending = asyncio.create_task(produce(bootstrap, topic, source, 1 << 40, plan.responses, until=over))
+        flows = [
+            (stage.topics.responses, Traffic(plan.seed, plan.spread), plan.responses),
+            (stage.topics.touchpoints, Touchpoints(plan.seed, plan.spread), plan.touchpoints),
+        ]
+        sending = asyncio.gather(
+            *(produce(bootstrap, topic, source, 1 << 40, rate, until=over) for topic, source, rate in flows)
+        )
         await asyncio.sleep(_SECONDS)
         await _replaced(stage)
         over.set()
-        report.sent = await sending
+        report.sent = sum(await sending)
         _say("recount")
         await judge(
             stage, plan, await recount(bootstrap, stage.topics, round(plan.horizon * 1000)), report, _say
