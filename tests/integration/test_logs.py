@@ -52,6 +52,12 @@ async def everything(log: Log, start: int, stop: int) -> list[tuple[int, bytes |
     return found
 
 
+async def test_a_log_keeps_its_identity(log: Log) -> None:
+    before = await log.identity()
+    await log.append(b"a")
+    assert await log.identity() == before
+
+
 async def test_what_is_appended_is_read_at_the_acknowledged_offset(log: Log) -> None:
     values = [b"a" * size for size in (1, 10, 900_000, 3)]
     offsets = [await log.append(value) for value in values]
