@@ -16,9 +16,11 @@ from pipeline.events.partition import partition_of
 from pipeline.journal.pack import pack, unpack
 from pipeline.measures.cells import Series
 
+SPAN = 2
+"""Hours that a cell stays open without being touched. Nearly all changes of a minute come with it; one that comes later
+opens a new part: one more row, and nothing else. Each hour more is an hour's cells more in memory and in snapshots."""
 DEFAULT_SPAN = 26
-"""Hours that a cell stays open without being touched. Most changes of a minute come with it or the next day; each one
-later opens a new part: one more row, and nothing else."""
+"""The same where a delta does not say it: it was written when this was usual."""
 
 
 @dataclass(frozen=True, slots=True)

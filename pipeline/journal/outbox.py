@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.events.partition import partition_of
-from pipeline.journal.deltas import DEFAULT_SPAN, CellChanges, Delta, pack_delta
+from pipeline.journal.deltas import SPAN, CellChanges, Delta, pack_delta
 from pipeline.journal.log import Unknown
 from pipeline.journal.state import Outgoing, State
 
@@ -49,7 +49,7 @@ class Outbox:
     """
 
     def __init__(
-        self, source: str, partition: int, partitions: int, outputs: Outputs, span: int = DEFAULT_SPAN
+        self, source: str, partition: int, partitions: int, outputs: Outputs, span: int = SPAN
     ) -> None:
         self._source = source
         self._partition = partition

@@ -9,7 +9,7 @@ from typing import Protocol
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
 from pipeline.events.schemas import Unseen
-from pipeline.journal.deltas import DEFAULT_SPAN
+from pipeline.journal.deltas import SPAN
 from pipeline.journal.effect import Effect
 from pipeline.journal.journal import Journal, Run, TooLarge, run_here
 from pipeline.journal.log import Log
@@ -94,7 +94,7 @@ class SourcePartition:
         learn: Learn = learn_nothing,
         run: Run = run_here,
         snapshot_floor: int = 16 << 20,
-        span: int = DEFAULT_SPAN,
+        span: int = SPAN,
     ) -> None:
         self.partition = partition
         self.journal = journal

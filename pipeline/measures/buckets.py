@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.measures.cells import Series
+from pipeline.measures.packed import CELL, CellRows, Packed
 
 HOUR = 60  # minutes
 _ROOMY = 16  # places for a cell in a table of all that there could be: below, the table is faster than a sort
 _PARTS = 16  # a bucket holds at most so many parts before they are summed into one
+_SMALL = 64  # cells; below, packing them would take more than it gives back
+_YOUNG = 2  # the latest buckets change all the time; those before are packed
 
-# leaf: number of the leaf; column: of the bin; n: count; total: thousandths
-CELL = np.dtype([("leaf", np.int32), ("column", np.int32), ("n", np.int64), ("total", np.int64)])
-CellRows = npt.NDArray[np.void]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 NO_CELLS: CellRows = np.empty(0, CELL)
@@ -49,7 +49,9 @@ class Buckets:
 
     def __init__(self, unit: int) -> None:
         self._unit = unit
-        self._buckets: dict[int, list[CellRows]] = {}
+        self._buckets: dict[int, list[CellRows | Packed]] = {}
+        self._young: set[int] = set()  # buckets that were never packed
+        self._latest = -(1 << 40)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -62,21 +64,29 @@ class Buckets:
         cuts = np.flatnonzero(np.diff(starts)) + 1
         edges = [0, *cuts.tolist(), len(cells)]
         for start, first, last in zip(starts[edges[:-1]].tolist(), edges, edges[1:], strict=False):
-            parts = self._buckets.setdefault(start, [])
+            if start not in self._buckets:
+                self._buckets[start] = []
+                self._young.add(start)
+            parts = self._buckets[start]
             # A copy, where the batch spans many buckets: one small bucket would keep the whole batch alive.
             parts.append(cells[first:last].copy() if len(edges) > 2 else cells)
             if len(parts) > _PARTS:
-                parts[:] = [summed(np.concatenate(parts))]
+                self._sum(start)
+        self._latest = max(self._latest, int(starts[-1]))
+        for start in [start for start in self._young if self._is_old(start)]:
+            self._sum(start)
+            self._young.remove(start)
 
     def between(self, first: int, end: int) -> CellRows:
         """The cells of the buckets that start in [first, end) minutes, in no order."""
-        parts = [part for start in self._starts(first, end) for part in self._buckets[start]]
+        parts = [rows_of(part) for start in self._starts(first, end) for part in self._buckets[start]]
         return np.concatenate(parts) if parts else NO_CELLS
 
     def take(self, first: int, end: int) -> list[tuple[int, CellRows]]:
         """Remove the buckets that start in [first, end) minutes: (start in minutes, cells), ascending."""
         taken = [(start, self._buckets.pop(start)) for start in sorted(self._starts(first, end))]
-        return [(start * self._unit, np.concatenate(parts)) for start, parts in taken]
+        self._young.difference_update(start for start, _ in taken)
+        return [(start * self._unit, np.concatenate([*map(rows_of, parts)])) for start, parts in taken]
 
     def rows(self) -> tuple[Int32s, CellRows]:
         """Everything: the minute at which the bucket of each row starts, and the rows. Changes nothing."""
@@ -89,15 +99,32 @@ class Buckets:
         """Which of so many leaves have cells here."""
         found = np.zeros(size, np.bool_)
         for part in self._parts():
-            found[part["leaf"]] = True
+            found[part.leaf if isinstance(part, Packed) else part["leaf"]] = True
         return found
 
     def renumber(self, leaf: Int32s) -> None:
         """The leaf that was k is leaf[k] now."""
         for part in self._parts():
-            part["leaf"] = leaf[part["leaf"]]
+            if isinstance(part, Packed):
+                part.renumber(leaf)
+            else:
+                part["leaf"] = leaf[part["leaf"]]
 
-    def _parts(self) -> Iterator[CellRows]:
+    @property
+    def nbytes(self) -> int:
+        """Memory that the cells take."""
+        return sum(part.nbytes for part in self._parts())
+
+    def _is_old(self, start: int) -> bool:
+        return start <= self._latest - _YOUNG
+
+    def _sum(self, start: int) -> None:
+        """One part of many; in few bytes, where hardly anything will come."""
+        cells = _one(self._buckets[start])
+        pack = self._is_old(start) and len(cells) >= _SMALL
+        self._buckets[start] = [Packed(cells) if pack else cells]
+
+    def _parts(self) -> Iterator[CellRows | Packed]:
         return (part for parts in self._buckets.values() for part in parts)
 
     def _starts(self, first: int, end: int) -> list[int]:
@@ -105,15 +132,21 @@ class Buckets:
         return list(_present(wanted, self._buckets))
 
 
-def _present(wanted: range, buckets: dict[int, list[CellRows]]) -> Iterator[int]:
+def _present(wanted: range, buckets: Mapping[int, Any]) -> Iterator[int]:
     """Which of `wanted` there are, in time proportional to the smaller of the two."""
     if len(wanted) < len(buckets):
         return (start for start in wanted if start in buckets)
     return (start for start in buckets if start in wanted)
 
 
-def _one(parts: list[CellRows]) -> CellRows:
-    return parts[0] if len(parts) == 1 else summed(np.concatenate(parts))
+def rows_of(part: CellRows | Packed) -> CellRows:
+    """Its cells."""
+    return part.rows() if isinstance(part, Packed) else part
+
+
+def _one(parts: list[CellRows | Packed]) -> CellRows:
+    rows = [*map(rows_of, parts)]
+    return rows[0] if len(rows) == 1 else summed(np.concatenate(rows))
 
 
 def summed(cells: CellRows) -> CellRows:

@@ -18,8 +18,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measures.buckets import CELL, HOUR, Buckets, CellRows, HeldCells, room, summed
+from pipeline.measures.buckets import HOUR, Buckets, HeldCells, room, summed
 from pipeline.measures.cells import MINUTE_MS, Series
+from pipeline.measures.packed import CELL, CellRows
 from pipeline.measures.series_rows import MARGINALS, SeriesRows
 from pipeline.measures.sums import WindowSums
 from pipeline.measures.windows import DAY, MINUTE, Window

@@ -1,0 +1,64 @@
+"""`Packed`: cells in as few bytes as their values need, mostly 4 or 5 instead of 24.
+
+A worker keeps the cells of a day by the minute and of a month by the hour; they are looked at when they leave a window.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# leaf: number of the leaf; column: of the bin; n: count; total: thousandths
+CELL = np.dtype([("leaf", np.int32), ("column", np.int32), ("n", np.int64), ("total", np.int64)])
+CellRows = npt.NDArray[np.void]
+
+
+class Packed:
+    """Cells of a bucket that is hardly ever changed any more.
+
+    Attributes:
+        leaf: of each cell, in the narrowest type that holds all of them.
+    """
+
+    __slots__ = ("_column", "_each", "_n", "_total", "leaf")
+
+    def __init__(self, cells: CellRows) -> None:
+        """`cells` themselves are not kept."""
+        self.leaf, self._column, self._n = (narrow(cells[name]) for name in ("leaf", "column", "n"))
+        # of a survey the sum follows from the count: each answer of a column adds the same
+        self._each = np.zeros(int(cells["column"].max(initial=-1)) + 1, np.int64)
+        counted = cells[cells["n"] != 0]
+        self._each[counted["column"]] = counted["total"] // counted["n"]
+        follows = np.array_equal(cells["n"] * self._each[cells["column"]], cells["total"])
+        self._total = None if follows else narrow(cells["total"])
+
+    def __len__(self) -> int:
+        return len(self.leaf)
+
+    @property
+    def nbytes(self) -> int:
+        """What they take."""
+        total = 0 if self._total is None else self._total.nbytes
+        return int(self.leaf.nbytes + self._column.nbytes + self._n.nbytes + self._each.nbytes + total)
+
+    def rows(self) -> CellRows:
+        """A copy of the cells."""
+        cells = np.empty(len(self.leaf), CELL)
+        cells["leaf"], cells["column"], cells["n"] = self.leaf, self._column, self._n
+        follows = self._total is None
+        cells["total"] = cells["n"] * self._each[self._column] if follows else self._total
+        return cells
+
+    def renumber(self, leaf: npt.NDArray[np.int32]) -> None:
+        """The leaf that was k is leaf[k] now."""
+        self.leaf = narrow(leaf[self.leaf])
+
+
+def narrow(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same integers in the narrowest type."""
+    if not len(values):
+        return values.astype(np.uint8)
+    kind = np.result_type(np.min_scalar_type(values.min()), np.min_scalar_type(values.max()))
+    return values.astype(kind)
