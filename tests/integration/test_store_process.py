@@ -233,6 +233,7 @@ def test_report_of_nothing_and_of_something(store, settings, feedback):
     assert lines.keys() == {"", "checkout", "search"}
     assert lines["checkout"].keys() == {
         "metric", "instrument", "window", "touchpoint", "channel", "segment", "value", "lower", "upper", "n", "at",
+        "change", "significant",
     }  # fmt: skip
     assert (lines["checkout"]["value"], lines["checkout"]["n"], lines["checkout"]["window"]) == (
         0.75,
