@@ -7,10 +7,7 @@ from typing import Any
 from pipeline.cases.case import REOPENED, Case, action_of, time_of
 from pipeline.cases.life import Life
 from pipeline.cases.measured import Judged, measure
-from pipeline.cases.rules import Rules
-
-SLA_BREACH = "sla_breach"
-CASE_REOPENED = "reopened"
+from pipeline.cases.rules import CASE_REOPENED, SLA_BREACH, Rules
 
 
 def follow_ups(case_id: str, before: Case | None, after: Case, rules: Rules) -> list[dict[str, Any]]:
@@ -29,22 +26,24 @@ def follow_ups(case_id: str, before: Case | None, after: Case, rules: Rules) -> 
 def _wanted(case_id: str, case: Case, rules: Rules) -> dict[str, dict[str, Any]]:
     """Of the newest life: one for its breach, and one for each reopening."""
     newest = measure(case, rules).lives[-1:]
-    return {one["follow_up_id"]: one for judged in newest for one in _of_life(case_id, judged)}
+    return {one["follow_up_id"]: one for judged in newest for one in _of_life(case_id, judged, rules)}
 
 
-def _of_life(case_id: str, judged: Judged) -> list[dict[str, Any]]:
+def _of_life(case_id: str, judged: Judged, rules: Rules) -> list[dict[str, Any]]:
     found = []
-    life, broken = judged.life, judged.breach
+    life, broken, due = judged.life, judged.breach, rules.follow_up_ms
     if broken is not None and broken.yes:
-        found.append(_follow_up(case_id, life, SLA_BREACH, f"{case_id}/{SLA_BREACH}", broken.at_ms))
+        found.append((SLA_BREACH, f"{case_id}/{SLA_BREACH}", broken.at_ms))
     for mark in life.heard if life.reopens else ():
         if action_of(mark) == REOPENED:
             at = time_of(mark)
-            found.append(_follow_up(case_id, life, CASE_REOPENED, f"{case_id}/{CASE_REOPENED}/{at}", at))
-    return found
+            found.append((CASE_REOPENED, f"{case_id}/{CASE_REOPENED}/{at}", at))
+    return [_follow_up(case_id, life, *one, one[-1] + due[one[0]]) for one in found if one[0] in due]
 
 
-def _follow_up(case_id: str, life: Life, kind: str, follow_up_id: str, at_ms: int) -> dict[str, Any]:
+def _follow_up(
+    case_id: str, life: Life, kind: str, follow_up_id: str, at_ms: int, due_ms: int
+) -> dict[str, Any]:
     opening = life.opening
     return {
         "follow_up_id": follow_up_id,
@@ -59,6 +58,6 @@ def _follow_up(case_id: str, life: Life, kind: str, follow_up_id: str, at_ms: in
         "instrument": None,
         "score": None,
         "priority": opening.priority,
-        "due_at": at_ms if kind == SLA_BREACH else None,
+        "due_at": due_ms,
         "retracted": False,
     }

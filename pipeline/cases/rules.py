@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pipeline.cases.schedule import Schedule
 
 _DAY_MS = 86_400_000
 DEFAULT_SCHEDULE = "default"
+SLA_BREACH = "sla_breach"
+CASE_REOPENED = "reopened"
+DEFAULT_FOLLOW_UPS: Mapping[str, int] = MappingProxyType({SLA_BREACH: _DAY_MS // 6, CASE_REOPENED: _DAY_MS})
 
 
 class Target(NamedTuple):
@@ -30,6 +34,7 @@ class Rules:
         fcr_ms: how long after the first resolve a further contact takes back that one contact was enough.
         forget_ms: a case silent for longer is another case when it speaks again.
         horizon_ms: how late a touchpoint event may come.
+        follow_up_ms: kind of follow-up -> how soon somebody must have called; a kind that is missing is not wanted.
     """
 
     sla: Mapping[str, Target] = field(default_factory=dict)
@@ -38,6 +43,7 @@ class Rules:
     fcr_ms: int = 7 * _DAY_MS
     forget_ms: int = 90 * _DAY_MS
     horizon_ms: int = 7 * _DAY_MS
+    follow_up_ms: Mapping[str, int] = field(default_factory=lambda: DEFAULT_FOLLOW_UPS)
 
     def schedule_of(self, touchpoint: str) -> Schedule | None:
         """The business hours of a touchpoint: its own, else those named "default", else the only ones there are."""

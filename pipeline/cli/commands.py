@@ -18,7 +18,7 @@ COMMANDS = {
     "Start": ("demo", "setup", "worker", "gateway", "page", "store"),
     "Mend": ("rebuild", "reset", "rewind"),
     "Send": ("emit", "replay"),
-    "Look": ("report", "query", "verify", "trace"),
+    "Look": ("report", "follow-ups", "query", "verify", "trace"),
     "About": ("check-config", "schema", "version"),
 }
 # Modules that another extra than [worker] brings.

@@ -169,6 +169,7 @@ def rules_of(settings: Settings) -> Rules:
         fcr_ms=round(settings.cases.fcr_window * 1000),
         forget_ms=round(settings.cases.forget_after * 1000),
         horizon_ms=round(settings.horizon_of("touchpoints") * 1000),
+        follow_up_ms=settings.follow_ups.milliseconds(),
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.config.cases import Cases, Schedule, Sla, rules_of
+from pipeline.config.follow_ups import FollowUps
 from pipeline.config.tables import (
     Drops,
     Gateway,
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     schedules: Mapping[str, Schedule] = {}
     sla: Mapping[str, Sla] = {}
     cases: Cases = Cases()
+    follow_ups: FollowUps = FollowUps()
     drops: Drops = Drops()
 
     @classmethod

@@ -30,18 +30,18 @@ from pipeline.cases.lifecycle import (
 from pipeline.cases.standing import open_since
 from pipeline.events import wire
 from pipeline.events.schemas import schema
+from pipeline.journal.callbacks import FOLLOW_UPS
 from pipeline.journal.caserow import PLACE, CaseHead, HeldCase, Places, pack_case, unpack_case
 from pipeline.journal.casetable import CaseTable
 from pipeline.journal.dues import NEVER_DUE
-from pipeline.journal.effect import Message
 from pipeline.journal.grouping import Changes
 from pipeline.journal.index import NEVER
 from pipeline.journal.leaves import Leaves, segment_of
+from pipeline.journal.messages import Message
 from pipeline.measures.bins import bin_of
 from pipeline.measures.cells import MINUTE_MS, Series
 
 RESOLUTIONS = "resolutions"
-FOLLOW_UPS = "follow-ups"
 _NOTHING = HeldCase(CaseHead(), b"", False, [], UNHEARD)
 
 

@@ -19,10 +19,12 @@ from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
 from pipeline.events.schemas import Lookup, by_ids, schema
+from pipeline.journal.callbacks import COLUMNS, NO_CALLBACKS, Callbacks
 from pipeline.journal.casework import Casework
 from pipeline.journal.effect import DAY_MS, Effect, OutcomeCounts
 from pipeline.journal.grouping import Changes
 from pipeline.journal.leaves import Leaves, segment_of
+from pipeline.journal.messages import Message
 from pipeline.journal.outbox import Send
 from pipeline.journal.outcomes import Arrivals, Outcome, Settled, settle
 from pipeline.journal.partition import Decision
@@ -74,6 +76,7 @@ class _Decider:
         changes: Changes,
         leaves: Leaves,
         casework: Casework | None = None,
+        messages: Sequence[Message] = (),
     ) -> Decision:
         cells = changes.by_partition(leaves.leaf, self._partitions)
         effect = Effect(
@@ -87,7 +90,7 @@ class _Decider:
             ids=settled.ids,
             cases=casework.rows if casework else {},
             deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
-            messages=tuple(casework.messages) if casework else (),
+            messages=tuple(casework.messages if casework else messages),
             places=settled.places,
         )
         misplaced = int((batch.partitions(keys, self._partitions) != partition).sum())
@@ -121,6 +124,7 @@ class DecideResponses(_Decider):
         horizon: milliseconds.
         partitions: of every topic.
         lookup: the schemas of ids.
+        callbacks: which answers call for a follow-up.
     """
 
     max_records = 40_000  # about forty bytes each: far below what a journal record may take
@@ -132,15 +136,17 @@ class DecideResponses(_Decider):
         horizon: int,
         partitions: int,
         lookup: Lookup = by_ids,
+        callbacks: Callbacks = NO_CALLBACKS,
     ) -> None:
         super().__init__(topic, horizon, partitions, lookup)
         self._metrics = {name: instrument.metric for name, instrument in instruments.items()}
         self._bounds = bounds(instruments)
+        self._callbacks = callbacks
         self._leaf_of = lru_cache(maxsize=1 << 16)(self._leaf)  # batch after batch the same
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
-        batch = decode(records, schema("SurveyResponse"), lookup=self._lookup)
+        batch = decode(records, schema("SurveyResponse"), COLUMNS, lookup=self._lookup)
         batch, labels = label_responses(batch, records, self._bounds)
         leaves, changes = Leaves(state), Changes()
         series = leaves.numbers(labels, self._leaf_of)
@@ -152,7 +158,10 @@ class DecideResponses(_Decider):
         changes.add(series[came], minute, score, 1, score * THOUSANDTHS)
         gone = settled.gone
         changes.add(gone.series, gone.minute, gone.bin, -1, -gone.bin.astype(np.int64) * THOUSANDTHS)
-        return self._decision(state, partition, records, batch, _RESPONSE_KEY, settled, changes, leaves)
+        messages = self._callbacks.messages(batch, labels, batch.numbers("score"), version, settled, leaves)
+        return self._decision(
+            state, partition, records, batch, _RESPONSE_KEY, settled, changes, leaves, messages=messages
+        )
 
     def _leaf(self, label: Label) -> Series:
         instrument, touchpoint, channel, segment = label

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from pipeline.journal.casetable import CaseRows, cases_of, columns_of_cases
 from pipeline.journal.columns import narrow
 from pipeline.journal.deltas import CellChanges
 from pipeline.journal.index import Ids, Places, lead, until_of
+from pipeline.journal.messages import Message, columns_of_messages, messages_of
 from pipeline.journal.outcomes import Outcome
 from pipeline.journal.pack import Columns, pack, unpack
 from pipeline.measures.cells import Series
@@ -21,15 +21,6 @@ from pipeline.measures.cells import Series
 DAY_MS = 86_400_000
 OutcomeCounts = Mapping[tuple[int, Outcome], int]
 _CELL_COLUMNS = ("at", "minute", "bin", "n", "total")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A derived record for a public topic, ready to send. `topic` is its name without the prefix."""
-
-    topic: str
-    key: bytes
-    value: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +72,11 @@ def pack_effect(effect: Effect) -> bytes:
         "outcomes": [[day, int(outcome), n] for (day, outcome), n in effect.outcomes.items()],
         "leaves": effect.leaves,
         "deltas": [[q, number, cells.series] for q, (number, cells) in effect.deltas.items()],
-        "messages": list(map(row_of, effect.messages)),
         "writer": effect.writer,
         "topic_id": effect.topic_id,
     }
     columns = columns_of_ids(effect.ids) | columns_of_cases(effect.cases)
+    columns |= columns_of_messages(effect.messages)
     for q, (_, cells) in effect.deltas.items():
         columns |= columns_of(cells, str(q))
     return pack(head, columns)
@@ -109,7 +100,7 @@ def effect_of(head: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]) 
         ids=ids_of(columns),
         cases=cases_of(head, columns),
         deltas={q: (number, cells_of(columns, str(q), series)) for q, number, series in head["deltas"]},
-        messages=tuple(map(message_of, head["messages"])),
+        messages=messages_of(columns, rows=head.get("messages", ())),
         writer=head.get("writer", ""),  # version 1 had neither
         topic_id=head.get("topic_id", ""),
     )
@@ -149,14 +140,3 @@ def cells_of(columns: Mapping[str, npt.NDArray[Any]], prefix: str, series: list[
         name: columns[f"{prefix}.{name}"].astype(_CELL_TYPES.get(name, np.int64)) for name in _CELL_COLUMNS
     }
     return CellChanges(tuple(Series(*s) for s in series), **wide)
-
-
-def row_of(message: Message) -> list[str]:
-    """A message for the head of a record."""
-    return [message.topic, base64.b64encode(message.key).decode(), base64.b64encode(message.value).decode()]
-
-
-def message_of(row: list[str]) -> Message:
-    """The inverse of `row_of`."""
-    topic, key, value = row
-    return Message(topic, base64.b64decode(key), base64.b64decode(value))

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pipeline.journal.casetable import cases_of, columns_of_cases
-from pipeline.journal.effect import Message, cells_of, columns_of, message_of, row_of
+from pipeline.journal.effect import cells_of, columns_of
+from pipeline.journal.messages import columns_of_messages, messages_of
 from pipeline.journal.outcomes import Outcome
 from pipeline.journal.pack import pack, unpack
 from pipeline.journal.segments import Segment
@@ -115,17 +116,13 @@ def _dump(state: State) -> bytes:
         "leaves": state.leaves,
         "numbers": list(state.numbers.items()),
         "outbox": [
-            [
-                s,
-                out.watermark,
-                [[q, k, c.series] for q, (k, c) in out.deltas.items()],
-                list(map(row_of, out.messages)),
-            ]
+            [s, out.watermark, [[q, k, c.series] for q, (k, c) in out.deltas.items()]]
             for s, out in state.outbox.items()
         ],
     }
     columns: dict[str, Any] = columns_of_cases(state.cases.rows())
     for s, out in state.outbox.items():
+        columns |= columns_of_messages(out.messages, f"{s}.")
         for q, (_, cells) in out.deltas.items():
             columns |= columns_of(cells, f"{s}.{q}")
     return pack(head, columns)
@@ -143,8 +140,8 @@ def load_state(blob: bytes, segments: tuple[Segment, ...]) -> State:
     state.cases.update(cases_of(head, columns), state.number)
     state.sealed(segments)
     state.numbers = Counter(dict(map(tuple, head["numbers"])))
-    for s, watermark, deltas, messages in head["outbox"]:
+    for s, watermark, deltas, *messages in head["outbox"]:  # version 1 has the messages here
         cells = {q: (number, cells_of(columns, f"{s}.{q}", series)) for q, number, series in deltas}
-        told: tuple[Message, ...] = tuple(map(message_of, messages))
+        told = messages_of(columns, f"{s}.", *messages)
         state.outbox[s] = Outgoing(watermark, cells, told)
     return state

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.journal.casetable import CaseTable
 from pipeline.journal.deltas import CellChanges
-from pipeline.journal.effect import Effect, Message
+from pipeline.journal.effect import Effect
 from pipeline.journal.index import NEVER, Ids, Index
+from pipeline.journal.messages import Message
 from pipeline.journal.outcomes import Outcome
 from pipeline.measures.cells import Series
 

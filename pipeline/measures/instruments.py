@@ -88,6 +88,13 @@ class Instrument:
             return self._split(("not_easy", "easy"), (self.easy_from,))
         return ()
 
+    @property
+    def alarming(self) -> Group | None:
+        """Answers after which somebody should call: detractors, or the very hardest effort; None: it has none such."""
+        if self.easy_from is not None:
+            return Group("hard_effort", self.turn(self.low), self.turn(self.low))
+        return next((group for group in self.groups if group.name == "detractor"), None)
+
     def _split(self, names: tuple[str, ...], starts: tuple[int, ...]) -> tuple[Group, ...]:
         firsts = (self.low, *starts)
         lasts = (*(start - 1 for start in starts), self.high)

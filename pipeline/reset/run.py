@@ -63,7 +63,8 @@ async def intend(settings: Settings, client: Client, say: Say) -> Intent:
         stored = tables.last_rows(client, topic.removeprefix(f"{settings.kafka.prefix}."), topic)
         if await topics.made_anew(settings, topic, parts, stored):
             aside.add(topic)
-    aside.add(Topics(settings.kafka.prefix).resolutions)
+    names = Topics(settings.kafka.prefix)
+    aside |= {names.resolutions, names.follow_ups}
     begins = {f"{topic}/{p}": one.begin for topic, parts in bounds.items() for p, one in parts.items()}
     if before is not None and again:
         return Intent(_replaced(before, aside, begins), again, bounds)

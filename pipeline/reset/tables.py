@@ -17,7 +17,7 @@ from pipeline.reset.topics import Stored
 
 PLANNED, KEPT, DONE = "planned", "kept", "done"
 ASIDE = 1000  # see `verify.raw`
-_RAW = ("responses", "touchpoints", "resolutions")
+_RAW = ("responses", "touchpoints", "resolutions", "follow_ups")
 _DIMENSIONS = "metric, instrument, touchpoint, channel, segment, bucket, bin"
 _AT_ONCE = {"mutations_sync": 2, "lightweight_deletes_sync": 2}
 
@@ -121,9 +121,9 @@ def clean(client: Client, plan: Plan, prefix: str, say: Callable[[str], None]) -
 
 
 def _put_aside(client: Client, plan: Plan, prefix: str, say: Callable[[str], None]) -> None:
-    """Rows of topics that were made anew: new offsets must not replace them. The topic of resolutions always is."""
+    """Rows of topics that were made anew: new offsets must not replace them. What is derived always is."""
     for table in _RAW:
-        if f"{prefix}.{table}" in plan.aside:
+        if f"{prefix}.{table.replace('_', '-')}" in plan.aside:
             say(f"putting rows of {table} aside")
             _move(client, table, "kafka_partition", "1", plan.number, say)
     for topic in plan.aside:

@@ -17,7 +17,7 @@ from pipeline.measures.instruments import Instrument
 from pipeline.measures.windows import Window
 from pipeline.stores.definitions import COLUMNS, refuse_other_scales
 
-RAW_TABLES = ("touchpoints", "responses", "resolutions")
+RAW_TABLES = ("touchpoints", "responses", "resolutions", "follow_ups")
 _NAME = re.compile(r"\d{4}_\w+\.sql")
 _END = re.compile(r";[ \t]*(?:\n|$)")
 _UNKNOWN_DATABASE = 81

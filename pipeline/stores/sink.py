@@ -14,7 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 FORMAT = "ArrowStream"
 _TIME = pl.Datetime("ms")
 # How columns arrive (see `events.batch.Batch`) and what ClickHouse takes for its types: by name, everywhere the same.
-_TIMES = frozenset({"occurred_at", "touchpoint_at", "opened_at", "kafka_time", "time", "bucket"})
+_TIMES = frozenset({"occurred_at", "due_at", "touchpoint_at", "opened_at", "kafka_time", "time", "bucket"})
 _DATES = frozenset({"day"})
 _MAPS = frozenset({"attributes"})
 # What the store cannot mean, however often it is asked: bad data, or tables of another version. Everything else is

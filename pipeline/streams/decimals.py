@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.streams.encode import Part, always, cut
+from pipeline.events.encode import Part, always, cut
 
 _TEN = np.uint64(10)
 

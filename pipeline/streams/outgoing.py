@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.events import wire
+from pipeline.events.encode import Texts, encode_many
 from pipeline.events.schemas import schema
 from pipeline.journal.celltable import Cells
 from pipeline.measures.cells import MINUTE_MS, Series
 from pipeline.measures.news import News
 from pipeline.streams.decimals import joined_decimals
-from pipeline.streams.encode import Texts, encode_many
 
 CELLS, SCORES, OUTCOMES = "cells", "scores", "outcomes"  # topics, without prefix
 Pair = tuple[bytes, bytes]

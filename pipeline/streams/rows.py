@@ -90,6 +90,7 @@ def sources(topics: Topics, bounds: Bounds) -> tuple[Source, ...]:
             label=TOUCHPOINT_LABEL,
         ),
         Source(topics.resolutions, "resolutions", schema("Resolution"), positioned=True),
+        Source(topics.follow_ups, "follow_ups", schema("FollowUp"), positioned=True),
         Source(topics.dead_letters, "dead_letters", schema("DeadLetter")),
         Source(topics.outcomes, OUTCOMES, schema("Outcome")),
         Source(topics.cells, "cells", schema("Cell"), label=_CELL_LABEL),

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pipeline.config import Settings
 from pipeline.events.schemas import by_ids
+from pipeline.journal.callbacks import Callbacks
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.journal import Journal, Run
 from pipeline.journal.outbox import Outputs
@@ -49,7 +50,9 @@ class Tallies:
         topic, settings = self.topics.responses, self.settings
         lookup = self.registry.lookup if self.registry else by_ids
         horizon = round(settings.horizon_of("responses") * 1000)
-        decide = DecideResponses(topic, settings.catalogue(), horizon, settings.kafka.partitions, lookup)
+        instruments = settings.catalogue()
+        callbacks = Callbacks(instruments, settings.follow_ups.milliseconds())
+        decide = DecideResponses(topic, instruments, horizon, settings.kafka.partitions, lookup, callbacks)
         return self._tally(
             "responses", topic, self.topics.journal_responses, self.topics.ids_responses, decide
         )

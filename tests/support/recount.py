@@ -113,6 +113,24 @@ def _where(record: dict[str, Any]) -> tuple[str, str, str, int]:
     return (record["touchpoint"], record["channel"], record["segment"] or "none", minute)
 
 
+def is_bad(record: dict[str, Any]) -> bool:
+    """Somebody should call after this answer: a detractor, or the hardest effort."""
+    metric, low, _ = SCALES[record["instrument"]]
+    return bool((metric == "nps" and record["score"] <= 6) or (metric == "ces" and record["score"] == low))
+
+
+def waiting(kept: Iterable[tuple[dict[str, Any], str]]) -> set[str]:
+    """Responses whose newest version calls for a follow-up; `kept` are records and their outcomes in offset order."""
+    newest = {
+        record["response_id"]: record for record, outcome in kept if outcome in ("counted", "retracted")
+    }
+    return {
+        name
+        for name, record in newest.items()
+        if not record["retracted"] and is_bad(record) and (record["customer_id"] or record["case_id"])
+    }
+
+
 Row = tuple[int, int, int, bytes | None]  # kafka_time, partition, offset, value
 
 

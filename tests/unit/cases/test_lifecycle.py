@@ -262,7 +262,7 @@ def test_follow_ups_of_a_change(extra: CaseEvent | None):
     late = passed(opened, 8000)
     told = follow_ups("c-1", opened, late, RULES)
     assert [(one["follow_up_id"], one["occurred_at"], one["due_at"]) for one in told] == [
-        ("c-1/sla_breach", 8000, 8000)
+        ("c-1/sla_breach", 8000, 8000 + 4 * 3_600_000)
     ]
     encode(schema("FollowUp"), told[0])
     assert follow_ups("c-1", late, passed(late, 9000), RULES) == []

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.journal.deltas import CellChanges
-from pipeline.journal.effect import Effect, Message, pack_effect, unpack_effect
+from pipeline.journal.effect import Effect, pack_effect, unpack_effect
 from pipeline.journal.index import Ids
+from pipeline.journal.messages import Message
 from pipeline.journal.outcomes import Outcome
 from pipeline.journal.pack import VERSION, NewerFormat, unpack
 from pipeline.measures.cells import Series

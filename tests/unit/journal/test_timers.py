@@ -156,7 +156,7 @@ async def test_many_due_cases_are_cut_into_effects_that_fit(monkeypatch):
     )
     values = [event("opened", k, f"c-{k}") for k in range(100)]
     await partition.apply(Records.of(values, range(100), [T0 + DAY] * 100))
-    monkeypatch.setattr(journal_module, "MOST_BYTES", 8_000)
+    monkeypatch.setattr(journal_module, "MOST_BYTES", 4_000)
     effects = 0
     while partition.overdue(T0 + 5 * HOUR):
         assert await partition.pass_time(T0 + 5 * HOUR) > 0

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.events.encode import Texts, encode_many
 from pipeline.events.schemas import schema
 from pipeline.events.wire import FIRST_MS, LAST_MS, encode
 from pipeline.streams.decimals import joined_decimals
-from pipeline.streams.encode import Texts, encode_many
 
 texts = st.text(max_size=70).filter(lambda t: t.isprintable()) | st.text("äß€", min_size=64, max_size=90)
 times = st.integers(FIRST_MS, LAST_MS)
@@ -63,7 +63,7 @@ def test_texts_of_one_lookup_are_joined(chosen):
 
 def test_a_type_without_columns_is_refused():
     with pytest.raises(TypeError, match="no column encoding"):
-        encode_many(schema("SurveyResponse"), {"retracted": np.zeros(1)})
+        encode_many(schema("TouchpointEvent"), {"attributes": np.zeros(1)})
 
 
 @given(st.lists(st.tuples(*[longs.filter(lambda n: n > -(2**63))] * 2), max_size=8))

@@ -19,14 +19,16 @@ from pipeline.events.wire import header
 
 Bytes = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
+NULL = int(np.iinfo(np.int64).min)  # for null in a column of integers
+_NULL, _SOME = b"\0", b"\2"  # which branch of a union with null comes
 Part = tuple[Bytes, Masks]  # bytes[rows, width], and which of them are used
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A column of texts: row i holds `values[at[i]]`."""
+    """A column of texts: row i holds `values[at[i]]`; None for null."""
 
-    values: Sequence[str]
+    values: Sequence[str | None]
     at: Sequence[int]
 
 
@@ -37,8 +39,9 @@ def encode_many(schema: RecordSchema, columns: Mapping[str, Column]) -> list[byt
     """One Kafka value a row, the same bytes as `wire.encode` gives.
 
     Args:
-        schema: every field is a string, an int or long (times in milliseconds), a double, or null or double.
-        columns: by field name, of one length: texts as `Texts`; numbers as int64 or float64, NaN for null.
+        schema: every field is a string, a number (times in milliseconds), a boolean, or null or one of these.
+        columns: by field name, of one length: texts as `Texts`; integers as int64, NULL for null; doubles as float64,
+            NaN for null; booleans as bool.
     """
     kinds = {field["name"]: _kind(field["type"]) for field in schema.avro["fields"]}
     rows = _rows(columns)
@@ -46,7 +49,7 @@ def encode_many(schema: RecordSchema, columns: Mapping[str, Column]) -> list[byt
     before = header(schema.schema_id)
     for looked_up, run in groupby(kinds, lambda name: _is_looked_up(columns[name])):
         if looked_up:
-            pieces.append(_texts(before, [columns[name] for name in run]))
+            pieces.append(_texts(before, [(kinds[name], columns[name]) for name in run]))
         else:
             parts = [_part(kinds[name], columns[name], rows) for name in run]
             pieces.append(cut([always(before, rows), *parts]))
@@ -80,24 +83,27 @@ def _is_looked_up(column: Column) -> bool:
 
 def _part(kind: str, column: Column, rows: int) -> Part:
     if isinstance(column, Texts):
-        return always(_text(column.values[0]), rows)
+        return always(_text(kind, column.values[0]), rows)
     return _MAKERS[kind](np.asarray(column))
 
 
 def _kind(kind: Any) -> str:
-    plain = kind["type"] if isinstance(kind, dict) else "double?" if kind == ["null", "double"] else kind
-    if plain not in ("string", "int", "long", "double", "double?"):
+    """The name of its Avro type, with ? behind it if it can be null."""
+    if isinstance(kind, list) and len(kind) == 2 and kind[0] == "null":
+        return f"{_kind(kind[1])}?"
+    plain = str(kind["type"] if isinstance(kind, dict) else kind)
+    if plain != "string" and plain not in _MAKERS:
         msg = f"no column encoding for Avro type {kind}"
         raise TypeError(msg)
-    return str(plain)
+    return plain
 
 
-def _texts(before: bytes, columns: Sequence[Column]) -> list[bytes]:
+def _texts(before: bytes, columns: Sequence[tuple[str, Column]]) -> list[bytes]:
     """Neighbouring texts behind `before`; those chosen by the same `at` are joined before they are looked up."""
     pieces: list[tuple[list[bytes], Sequence[int]]] = []
-    for column in columns:
+    for kind, column in columns:
         assert isinstance(column, Texts)  # noqa: S101 - a caller's mistake, for mypy
-        coded = [_text(value) for value in column.values]
+        coded = [_text(kind, value) for value in column.values]
         if pieces and pieces[-1][1] is column.at:
             joined, _ = pieces.pop()
             coded = [a + b for a, b in zip(joined, coded, strict=True)]
@@ -109,9 +115,11 @@ def _texts(before: bytes, columns: Sequence[Column]) -> list[bytes]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _text(value: str) -> bytes:
+def _text(kind: str, value: str | None) -> bytes:
+    if value is None:
+        return _NULL
     data = value.encode()
-    width, size = b"", len(data) << 1
+    width, size = _SOME if kind == "string?" else b"", len(data) << 1
     while size > 0x7F:
         width, size = width + bytes([size & 0x7F | 0x80]), size >> 7
     return width + bytes([size]) + data
@@ -136,14 +144,34 @@ def _doubles(values: npt.NDArray[Any]) -> Part:
     return cells, np.ones(cells.shape, np.bool_)
 
 
-def _optional_doubles(values: npt.NDArray[Any]) -> Part:
+def _booleans(values: npt.NDArray[Any]) -> Part:
+    cells = values.astype(np.uint8)[:, None]
+    return cells, np.ones(cells.shape, np.bool_)
+
+
+def _optional(part: Part, known: npt.NDArray[np.bool_]) -> Part:
     """The branch of the union before it: 0 is null, 1 (2 as zigzag) the number."""
-    cells, used = _doubles(values)
-    known = ~np.isnan(values)[:, None]
-    branch = known.astype(np.uint8) * np.uint8(2)
-    return np.concatenate((branch, cells), axis=1), np.concatenate(
-        (np.ones_like(known), used & known), axis=1
-    )
+    cells, used = part
+    some = known[:, None]
+    branch = some.astype(np.uint8) * np.uint8(2)
+    return np.concatenate((branch, cells), axis=1), np.concatenate((np.ones_like(some), used & some), axis=1)
 
 
-_MAKERS = {"int": _longs, "long": _longs, "double": _doubles, "double?": _optional_doubles}
+def _optional_longs(values: npt.NDArray[Any]) -> Part:
+    known = values != NULL
+    return _optional(_longs(np.where(known, values, 0)), known)
+
+
+def _optional_doubles(values: npt.NDArray[Any]) -> Part:
+    return _optional(_doubles(values), ~np.isnan(values))
+
+
+_MAKERS = {
+    "int": _longs,
+    "int?": _optional_longs,
+    "long": _longs,
+    "long?": _optional_longs,
+    "double": _doubles,
+    "double?": _optional_doubles,
+    "boolean": _booleans,
+}

@@ -1,0 +1,45 @@
+"""What `feedback.toml` says about follow-ups: whom somebody must call, and how soon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from pipeline.config.tables import Table
+from pipeline.config.values import parse_duration
+
+OFF = "off"
+
+
+def _due(value: object) -> float | None:
+    if value == OFF or value is None:
+        return None
+    if isinstance(value, float):
+        return value
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        msg = f'{error}, or "off"'
+        raise ValueError(msg) from error
+
+
+Due = Annotated[float | None, BeforeValidator(_due)]
+
+
+class FollowUps(Table):
+    """How soon somebody must have been in contact with a customer, by what happened; "off" for not at all."""
+
+    detractor: Due = 86_400.0
+    """After an answer that counts as a detractor."""
+    hard_effort: Due = 86_400.0
+    """After the hardest answer to an effort question."""
+    sla_breach: Due = 4 * 3600.0
+    """After a case was not resolved in time."""
+    reopened: Due = 86_400.0
+    """After a case was reopened."""
+
+    def milliseconds(self) -> Mapping[str, int]:
+        """By kind; without those that are off."""
+        return {kind: round(due * 1000) for kind, due in self if due is not None}
