@@ -3,29 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
-
-from pydantic import BeforeValidator
 
 from pipeline.config.tables import Table
-from pipeline.config.values import parse_duration
-
-OFF = "off"
-
-
-def _due(value: object) -> float | None:
-    if value == OFF or value is None:
-        return None
-    if isinstance(value, float):
-        return value
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        msg = f'{error}, or "off"'
-        raise ValueError(msg) from error
-
-
-Due = Annotated[float | None, BeforeValidator(_due)]
+from pipeline.config.values import Due
 
 
 class FollowUps(Table):

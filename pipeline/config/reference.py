@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline.config.settings import Settings
-from pipeline.config.values import parse_duration
+from pipeline.config.values import parse_due, parse_duration
 
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 _HEAD: Final = """\
@@ -104,7 +104,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         return ", ".join(f'`"{one.name}"`' for one in value)
     if isinstance(value, float) and any(
-        getattr(one, "func", None) is parse_duration for one in field.metadata
+        getattr(one, "func", None) in (parse_duration, parse_due) for one in field.metadata
     ):
         return f'`"{_duration(value)}"`'
     if isinstance(value, (int, float)):

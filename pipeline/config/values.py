@@ -37,6 +37,17 @@ def parse_duration(value: object) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+def parse_due(value: object) -> float | None:
+    """The same, or None of "off"."""
+    if value == "off" or value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        msg = f'{error}, or "off"'
+        raise ValueError(msg) from error
+
+
 def parse_listen(value: object) -> Listen:
     """`Listen` of "127.0.0.1:8080" or "[::1]:8080"."""
     if isinstance(value, Listen):
@@ -68,6 +79,7 @@ def _window(value: object) -> Window:
     return value if isinstance(value, Window) else parse_window(str(value))
 
 
+Due = Annotated[float | None, BeforeValidator(parse_due)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Address = Annotated[InstanceOf[Listen], BeforeValidator(parse_listen)]
 Bootstrap = Annotated[str, BeforeValidator(parse_bootstrap)]

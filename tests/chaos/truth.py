@@ -23,6 +23,7 @@ from tests.support.recount import (
     read_topic,
     recounted,
     schema_of,
+    waiting,
 )
 from tests.support.recount_cases import Cases, recount_cases
 
@@ -172,7 +173,10 @@ def _views(client: Client, truth: Truth) -> list[Compared]:
     found.append(rows_compared("view current_responses", _current(truth.responses), current))
     newest = _rows(client, "SELECT case_id, reopens FROM current_resolutions")
     cases = ((k, one["reopens"]) for k, one in truth.cases.resolutions.items())
-    return [*found, rows_compared("view current_resolutions", cases, newest)]
+    found.append(rows_compared("view current_resolutions", cases, newest))
+    calls = _rows(client, "SELECT response_id FROM current_follow_ups WHERE response_id IS NOT NULL")
+    called = ((name,) for name in waiting(truth.responses.kept.values()))
+    return [*found, rows_compared("follow-ups of answers", called, calls)]
 
 
 def _current(responses: Recount) -> Iterable[tuple[str, int, int]]:

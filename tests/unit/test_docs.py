@@ -109,7 +109,9 @@ def test_every_example_of_a_configuration_is_valid(page, tmp_path):
     for number, text in enumerate(
         re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     ):
-        if re.search(r"^\[\[?(instruments|touchpoints|schedules|sla|kafka|cases|page)\b", text, re.MULTILINE):
+        if re.search(
+            r"^\[\[?(instruments|touchpoints|schedules|sla|kafka|cases|follow_ups|page)\b", text, re.MULTILINE
+        ):
             file = tmp_path / f"{number}.toml"
             file.write_text(text, encoding="utf-8")
             load(file)
