@@ -73,6 +73,7 @@ def _rebuilt(config: Path | None, wanted: Span) -> Result:
             settings.raw_retention,
             wanted,
             lambda spans: progress("recounting", total=spans or None),
+            forget_ms=round(settings.cases.forget_after * 1000),
         )
 
 

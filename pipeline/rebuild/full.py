@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from pipeline.measures.bins import bins_of
 from pipeline.rebuild.difference import CELL, RECOUNTED
 from pipeline.verify.ask import frame
+from pipeline.verify.clocks import ACTIONS
 from pipeline.verify.raw import ASIDE
 
 MINUTE_MS = 60_000
@@ -83,7 +84,7 @@ _CASES = f"""
             (SELECT sipHash64(event_id) FROM touchpoints WHERE {_COUNTED} AND sipHash64(case_id) IN ends)
         GROUP BY event_id
     )
-    WHERE action IN ('case_opened', 'case_replied', 'case_resolved') AND ifNull(first.1, '') != ''
+    WHERE action IN ({", ".join(map(repr, ACTIONS))}) AND ifNull(first.1, '') != ''
 """  # noqa: S608 - names of our own, no values
 
 
@@ -94,10 +95,12 @@ class FullRecount:
         client: of the store.
         metrics: instrument -> metric, the mapping in force.
         cases: whether the clocks of cases are recounted; they need all events of a case.
+        forget_ms: how long a case may be silent before it is another one.
     """
 
-    def __init__(self, client: Client, metrics: Mapping[str, str], *, cases: bool) -> None:
+    def __init__(self, client: Client, metrics: Mapping[str, str], forget_ms: int, *, cases: bool) -> None:
         self._client = client
+        self._forget_ms = forget_ms
         self._metrics: dict[str, Any] = {"names": list(metrics), "metrics": list(metrics.values())}
         self._cases = cases
 
@@ -123,22 +126,26 @@ class FullRecount:
         ]
         if self._cases:
             events = frame(self._client, _CASES, **span, **_until(touchpoints))
-            parts.append(clock_cells(events, first, stop))
+            parts.append(clock_cells(events, first, stop, self._forget_ms))
         return pl.concat([part.select(*RECOUNTED).cast(RECOUNTED) for part in parts])  # type: ignore[arg-type]  # a mapping of types
 
 
-def clock_cells(events: pl.DataFrame, first: int, stop: int) -> pl.DataFrame:
+def clock_cells(events: pl.DataFrame, first: int, stop: int, forget_ms: int) -> pl.DataFrame:
     """The cells of cases in a span of minutes.
 
     Args:
         events: each event of the cases once: case_id, at, action, touchpoint, channel, segment, priority.
         first: minutes since 1970.
         stop: minutes since 1970; not included.
+        forget_ms: how long a case may be silent before it is another one.
     """
-    order = ["case_id", "at", "touchpoint", "channel", "segment", "priority"]
+    events = events.sort("case_id", "at")
+    silence = (pl.col("at").diff() > forget_ms) | (pl.col("case_id") != pl.col("case_id").shift())
+    events = events.with_columns(life=silence.fill_null(True).cum_sum())
+    order = ["life", "at", "touchpoint", "channel", "segment", "priority"]
     opened = events.filter(pl.col("action") == "case_opened").sort(order, nulls_last=True)
-    opened = opened.unique("case_id", keep="first", maintain_order=True).with_columns(opened="at")
-    after = events.select("case_id", "action", end="at").join(opened.drop("action", "at"), on="case_id")
+    opened = opened.unique("life", keep="first", maintain_order=True).with_columns(opened="at")
+    after = events.select("life", "action", end="at").join(opened.drop("action", "at"), on="life")
     after = after.filter(pl.col("end") >= pl.col("opened"))
     replied, resolved = (after.filter(action=action) for action in ("case_replied", "case_resolved"))
     ends = zip(CLOCKS, (replied, resolved, resolved), (False, False, True), strict=True)
@@ -154,8 +161,8 @@ def clock_cells(events: pl.DataFrame, first: int, stop: int) -> pl.DataFrame:
 
 
 def _end_of_each(rows: pl.DataFrame, *, last: bool) -> pl.DataFrame:
-    """Of each case the row that ends first, or last."""
-    return rows.sort("end", descending=last).unique("case_id", keep="first", maintain_order=True)
+    """Of each life the row that ends first, or last."""
+    return rows.sort("end", descending=last).unique("life", keep="first", maintain_order=True)
 
 
 def _until(to: Mapping[int, int]) -> dict[str, Any]:

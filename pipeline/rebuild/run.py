@@ -24,6 +24,7 @@ from pipeline.rebuild.stored import Span, StoredCells, as_rows
 from pipeline.stores.sink import Sink
 from pipeline.verify import told
 from pipeline.verify.check import Bar
+from pipeline.verify.clocks import FORGET_MS
 from pipeline.verify.raw import DAY_MS, KINDS
 from pipeline.verify.result import MOST_DETAILS, Result
 from pipeline.verify.stages import Pace, await_archive, roll_is_behind
@@ -52,10 +53,17 @@ class Rebuild:
         metrics: instrument -> metric, of the configuration.
         raw_retention: seconds.
         pace: how patiently.
+        forget_ms: how long a case may be silent before it is another one.
     """
 
     def __init__(
-        self, client: Client, prefix: str, metrics: Mapping[str, str], raw_retention: float, pace: Pace
+        self,
+        client: Client,
+        prefix: str,
+        metrics: Mapping[str, str],
+        raw_retention: float,
+        pace: Pace,
+        forget_ms: int = FORGET_MS,
     ) -> None:
         self._client = client
         self._topics = {kind: f"{prefix}.{kind}" for kind in KINDS}
@@ -66,7 +74,7 @@ class Rebuild:
         self._start = start.applied
         self.begins = self._held_from(start, round((time.time() - raw_retention) * 1000))
         cases = self.begins is None  # a case needs all of its events
-        self._full = FullRecount(client, told.metrics_of_instruments(client), cases=cases)
+        self._full = FullRecount(client, told.metrics_of_instruments(client), forget_ms, cases=cases)
         self._stored = StoredCells(client, cases=cases)
         self._version = self._stored.next_version()
         self._sink = Sink(client)
@@ -196,6 +204,7 @@ def rebuild(
     wanted: Span,
     show: Callable[[int], AbstractContextManager[Bar]],
     pace: Pace | None = None,
+    forget_ms: int = FORGET_MS,
 ) -> Result:
     """Make cells of origin 'rebuild' of what the raw tables hold and live counting left out.
 
@@ -207,6 +216,7 @@ def rebuild(
         wanted: which minutes; EVERYTHING for all.
         show: given the number of spans, a context manager whose value shows progress.
         pace: how patiently it waits for what moves.
+        forget_ms: how long a case may be silent before it is another one.
 
     Returns:
         `differences`: cells that the store does not give back as they were written. `details`: the changed ones.
@@ -214,7 +224,7 @@ def rebuild(
     Raises:
         FeedbackError: the archive or the roll is behind and does not catch up.
     """
-    run = Rebuild(client, prefix, metrics, raw_retention, pace or Pace())
+    run = Rebuild(client, prefix, metrics, raw_retention, pace or Pace(), forget_ms)
     spans = run.spans(wanted)
     with show(len(spans)) as bar:
         return run.run(wanted, spans, bar)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cases.lifecycle import UNHEARD, Rules, observations, step
 from pipeline.cases.lifecycle import CaseEvent as Heard
 from pipeline.measures.bins import bin_of
-from pipeline.verify.clocks import ACTIONS, MEASURES, CaseEvent, observed
+from pipeline.rebuild.full import CLOCKS, clock_cells
+from pipeline.verify.clocks import ACTIONS, MEASURES, CaseEvent, Observation, observed
 
 MINUTE, DAY = 60_000, 86_400_000
+COLUMNS = {
+    **{"case_id": pl.String, "at": pl.Int64, "action": pl.String, "touchpoint": pl.String},
+    **{"channel": pl.String, "segment": pl.String, "priority": pl.String},
+}
 EVENTS = st.builds(
     CaseEvent,
     st.just("c-1"),
@@ -39,3 +47,18 @@ def test_two_programs_agree_on_every_case(events: list[CaseEvent]):
         if (seen.metric, seen.instrument) in MEASURES
     ]
     assert sorted(map(tuple, observed(events, rules.forget_ms))) == sorted(counted)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.sampled_from(["c-1", "c-2"]), EVENTS), min_size=1, max_size=20))
+def test_the_recount_of_a_rebuild_agrees_too(events: list[tuple[str, CaseEvent]]):
+    rows = [event._replace(case_id=case_id) for case_id, event in events]
+    table = pl.DataFrame([row for row in rows if row.action in ACTIONS], schema=COLUMNS, orient="row")
+    cells = clock_cells(table, 0, 10**7, 90 * DAY)
+    wanted: Counter[tuple[object, ...]] = Counter()
+    for case_id in ("c-1", "c-2"):
+        for seen in observed([row for row in rows if row.case_id == case_id], 90 * DAY):
+            if seen.instrument in CLOCKS:
+                wanted[seen[:-1]] += 1
+    names = list(Observation._fields[:-1])
+    assert {row[:-1]: row[-1] for row in cells.select(*names, "n").iter_rows()} == wanted
