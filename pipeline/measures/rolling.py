@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -113,8 +114,10 @@ class Rolling:
         if self._end != _NEVER:
             self.advance(self._floor * MINUTE_MS)
         settled = self._floor - DAY // MINUTE
-        for minute, cells in self._minutes.take(self._settled, settled):
-            self._hours.add(np.full(len(cells), minute, np.int32), summed(cells))
+        taken = self._minutes.take(self._settled, settled)
+        for start, minutes in groupby(taken, lambda one: one[0] // HOUR * HOUR):
+            cells = summed(np.concatenate([cells for _, cells in minutes]))
+            self._hours.add(np.full(len(cells), start, np.int32), cells)
         self._settled = max(settled, self._settled)
         self._forgotten = max(self._floor - self._keep * HOUR, self._forgotten)
         gone = self._hours.take(_NEVER, self._forgotten)
