@@ -174,6 +174,8 @@ class SourcePartition:
         """
         most = MOST_AT_ONCE
         while self._timers and (effect := await self._run(self._timers, self.state, clock, most)):
+            self._claim()
+            self._sent = None  # from here on `arrived` tells of the timer
             try:
                 await self.journal.append(effect)
             except TooLarge:
@@ -212,7 +214,9 @@ class SourcePartition:
             if len(records) == 1:
                 raise
             return await self._settle(records.split(len(records) // 2)[0])
-        return self._claim(counts=counts)
+        claimed = self._claim(counts=counts)
+        self._sent = None  # nobody is in doubt about it any more
+        return claimed
 
     def _claim(self, *, counts: bool = False) -> Decision | None:
         """What was sent last, if it counts, or turned out to after its acknowledgement was lost."""
