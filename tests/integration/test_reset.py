@@ -193,7 +193,8 @@ async def test_a_source_made_anew_with_more_partitions(there, seed):
     assert await asyncio.to_thread(mended, six) == 0
     with connect(six, write=True) as client:
         intent = await intend(six, client, lambda text: None)
-    assert intent.plan.aside == (topics.resolutions,)  # the source is the one that the store knows
+    # what is derived alone: the source is the one that the store knows
+    assert intent.plan.aside == (topics.follow_ups, topics.resolutions)
     assert intent.records == 900
 
 
