@@ -80,6 +80,11 @@ class Batch:
         """A field of numbers that are never null."""
         return self._ordered([part.numbers(name) for part in self.parts])
 
+    def strings(self, name: str) -> list[str | None]:
+        """A field of texts, None for null. For some records: it takes each out by itself."""
+        found = [text for part in self.parts for text in part.strings(name)]
+        return found if self.order is None else [found[k] for k in self.order.tolist()]
+
     def sizes(self, name: str) -> npt.NDArray[np.int64]:
         """The bytes of a field of texts; 0 for a null."""
         return self._ordered([part.texts(name).size for part in self.parts])

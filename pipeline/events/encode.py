@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -114,15 +113,23 @@ def _texts(before: bytes, columns: Sequence[tuple[str, Column]]) -> list[bytes]:
     return looked_up[0] if len(looked_up) == 1 else [b"".join(p) for p in zip(*looked_up, strict=True)]
 
 
-@lru_cache(maxsize=1 << 16)
 def _text(kind: str, value: str | None) -> bytes:
     if value is None:
         return _NULL
     data = value.encode()
-    width, size = _SOME if kind == "string?" else b"", len(data) << 1
-    while size > 0x7F:
-        width, size = width + bytes([size & 0x7F | 0x80]), size >> 7
-    return width + bytes([size]) + data
+    size = _SIZES[len(data)] if len(data) < len(_SIZES) else _size(len(data))
+    return _SOME + size + data if kind == "string?" else size + data
+
+
+def _size(length: int) -> bytes:
+    """Zigzag, seven bits a byte, lowest first."""
+    found, left = b"", length << 1
+    while left > 0x7F:
+        found, left = found + bytes([left & 0x7F | 0x80]), left >> 7
+    return found + bytes([left])
+
+
+_SIZES = tuple(map(_size, range(256)))
 
 
 def _longs(values: npt.NDArray[Any]) -> Part:

@@ -107,12 +107,13 @@ def _mixed(words: Sequence[Uint64s]) -> Uint64s:
 
 def _one_by_one(buffer: npt.NDArray[np.uint8], columns: Sequence[Texts]) -> Labels:
     place: dict[Label, int] = {}
-    labels = zip(*(_strings(buffer.data, texts) for texts in columns), strict=True)
+    labels = zip(*(strings(buffer.data, texts) for texts in columns), strict=True)
     code = [place.setdefault(label, len(place)) for label in labels]
     return Labels(tuple(place), np.array(code, np.int64))
 
 
-def _strings(raw: memoryview, texts: Texts) -> Iterator[str | None]:
+def strings(raw: memoryview, texts: Texts) -> Iterator[str | None]:
+    """The texts themselves; None for null."""
     there = repeat(True) if texts.present is None else texts.present.tolist()
     places = zip(texts.start.tolist(), (texts.start + texts.size).tolist(), there, strict=False)
     return (str(raw[a:b], "utf-8") if known else None for a, b, known in places)

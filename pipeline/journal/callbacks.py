@@ -19,16 +19,7 @@ from pipeline.journal.outcomes import Outcome, Settled
 from pipeline.measures.instruments import Instrument
 
 FOLLOW_UPS = "follow-ups"
-COLUMNS = (
-    "response_id",
-    "occurred_at",
-    "customer_id",
-    "case_id",
-    "touchpoint",
-    "channel",
-    "segment",
-    "instrument",
-)
+KEY = ("customer_id", "case_id")  # the first that is not empty is the key of the Kafka record
 
 
 class Alarm(NamedTuple):
@@ -52,9 +43,13 @@ class Callbacks:
     Args:
         instruments: by name.
         due_ms: kind -> how soon somebody must have called; of the kinds that are wanted.
+        partitions: of every topic.
     """
 
-    def __init__(self, instruments: Mapping[str, Instrument], due_ms: Mapping[str, int]) -> None:
+    def __init__(
+        self, instruments: Mapping[str, Instrument], due_ms: Mapping[str, int], partitions: int = 1
+    ) -> None:
+        self._partitions = partitions
         groups = {name: one.alarming for name, one in instruments.items()}
         self._alarms = {
             name: Alarm(*group, due_ms[group.name])
@@ -68,16 +63,17 @@ class Callbacks:
         """FollowUps that a batch calls for, and those that it takes back, in offset order."""
         if not self._alarms or not len(batch):
             return ()
-        alarms = [self._alarms.get(label[0] or "", _NO_ALARM) for label in labels.texts]
+        alarms = self._alarms_of(labels)
         first, last = (np.array(ends, np.int64)[labels.code] for ends in list(zip(*alarms, strict=True))[1:3])
         bad = (score >= first) & (score <= last) & (settled.outcome == Outcome.COUNTED)
         told = bad | self._taken_back(batch, bad, version, settled, leaves)
         if not told.any():
             return ()
-        rows = np.flatnonzero(told)
-        return _messages(
-            batch.rows(told), [alarms[k] for k in labels.code[rows]], score[rows], version[rows], bad[rows]
-        )
+        some = labels.take(told)
+        return self._messages(batch.rows(told), some, score[told], version[told], bad[told])
+
+    def _alarms_of(self, labels: Labels) -> list[Alarm]:
+        return [self._alarms.get(label[0] or "", _NO_ALARM) for label in labels.texts]
 
     def _taken_back(self, batch: Batch, bad: Mask, version: Int64s, settled: Settled, leaves: Leaves) -> Mask:
         """New versions that are not bad, of answers that were until then."""
@@ -106,34 +102,41 @@ class Callbacks:
         last = np.array([one.last for one in alarms], np.int64)[at]
         return (gone.bin >= first) & (gone.bin <= last)
 
+    def _messages(
+        self, batch: Batch, labels: Labels, score: Int64s, version: Int64s, bad: Mask
+    ) -> tuple[Message, ...]:
+        """Of answers of customers that are known."""
+        responses = batch.strings("response_id")
+        customers, cases = batch.strings("customer_id"), batch.strings("case_id")
+        keys = [customer or case for customer, case in zip(customers, cases, strict=True)]
+        known = [k for k, key in enumerate(keys) if key]
+        alarms = self._alarms_of(labels)
+        due = np.array([one.due_ms for one in alarms], np.int64)[labels.code]
+        at, code = batch.numbers("occurred_at"), labels.code[known].tolist()
+        instruments, touchpoints, channels, segments = zip(*labels.texts, strict=True)
+        columns: dict[str, Column] = {
+            "follow_up_id": Texts([f"{one}/answer" for one in responses], known),
+            "kind": Texts([one.kind or "answer" for one in alarms], code),
+            "touchpoint": Texts(touchpoints, code),
+            "channel": Texts(channels, code),
+            "segment": Texts([segment or None for segment in segments], code),
+            "instrument": Texts(instruments, code),
+            "priority": Texts([None] * len(alarms), code),
+            "customer_id": Texts(customers, known),
+            "case_id": Texts(cases, known),
+            "response_id": Texts(responses, known),
+            "occurred_at": at[known],
+            "due_at": np.where(bad, at + due, NULL)[known],
+            "score": score[known],
+            "revision": version[known],
+            "retracted": ~bad[known],
+        }
+        values = encode_many(schema("FollowUp"), columns)
+        places = batch.partitions(KEY, self._partitions)[known].tolist()
+        return tuple(
+            Message(FOLLOW_UPS, (keys[k] or "").encode(), value, place)
+            for k, value, place in zip(known, values, places, strict=True)
+        )
+
 
 NO_CALLBACKS = Callbacks({}, {})
-
-
-def _messages(
-    batch: Batch, alarms: list[Alarm], score: Int64s, version: Int64s, bad: Mask
-) -> tuple[Message, ...]:
-    frame = batch.frame
-    texts = {name: frame[name].to_list() for name in COLUMNS if name != "occurred_at"}
-    keys = [
-        customer or case or "" for customer, case in zip(texts["customer_id"], texts["case_id"], strict=True)
-    ]
-    known = [k for k, key in enumerate(keys) if key]
-    at = frame["occurred_at"].to_numpy()
-    due = np.array([one.due_ms for one in alarms], np.int64)
-    nothing = Texts((None,), [0] * len(known))
-    columns: dict[str, Column] = {
-        "follow_up_id": Texts([f"{one}/answer" for one in texts["response_id"]], known),
-        "occurred_at": at[known],
-        "kind": Texts([one.kind or "answer" for one in alarms], known),
-        **{name: Texts(texts[name], known) for name in texts},
-        "score": score[known],
-        "priority": nothing,
-        "due_at": np.where(bad, at + due, NULL)[known],
-        "revision": version[known],
-        "retracted": ~bad[known],
-    }
-    record = schema("FollowUp")
-    ordered = {field["name"]: columns[field["name"]] for field in record.avro["fields"]}
-    values = encode_many(record, ordered)
-    return tuple(Message(FOLLOW_UPS, keys[k].encode(), value) for k, value in zip(known, values, strict=True))

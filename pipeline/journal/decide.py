@@ -19,7 +19,7 @@ from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
 from pipeline.events.schemas import Lookup, by_ids, schema
-from pipeline.journal.callbacks import COLUMNS, NO_CALLBACKS, Callbacks
+from pipeline.journal.callbacks import NO_CALLBACKS, Callbacks
 from pipeline.journal.casework import Casework
 from pipeline.journal.effect import DAY_MS, Effect, OutcomeCounts
 from pipeline.journal.grouping import Changes
@@ -146,7 +146,7 @@ class DecideResponses(_Decider):
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
-        batch = decode(records, schema("SurveyResponse"), COLUMNS, lookup=self._lookup)
+        batch = decode(records, schema("SurveyResponse"), lookup=self._lookup)
         batch, labels = label_responses(batch, records, self._bounds)
         leaves, changes = Leaves(state), Changes()
         series = leaves.numbers(labels, self._leaf_of)

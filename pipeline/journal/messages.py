@@ -15,18 +15,26 @@ from pipeline.journal.pack import Columns
 
 
 class Message(NamedTuple):
-    """A derived record for a public topic, ready to send. `topic` is its name without the prefix."""
+    """A derived record for a public topic, ready to send.
+
+    Attributes:
+        topic: its name without the prefix.
+        key: of the record.
+        value: of the record.
+        partition: that of the key, where whoever made it knows it already; else None.
+    """
 
     topic: str
     key: bytes
     value: bytes
+    partition: int | None = None
 
 
 def columns_of_messages(messages: Sequence[Message], prefix: str = "") -> Columns:
     """Messages as columns of a record: their topics, how long keys and values are, and all their bytes."""
     if not messages:
         return {}
-    topics, keys, values = zip(*messages, strict=True)
+    topics, keys, values, _ = zip(*messages, strict=True)
     names = list(dict.fromkeys(topics))
     sizes = {
         "topic": list(map(names.index, topics)),
@@ -45,7 +53,9 @@ def messages_of(
     """The inverse of `columns_of_messages`; version 1 had `rows` in base64."""
     place = f"{prefix}message."
     if f"{place}topics" not in columns:
-        return tuple(Message(topic, *map(base64.b64decode, pair)) for topic, *pair in rows)
+        return tuple(
+            Message(topic, base64.b64decode(key), base64.b64decode(value)) for topic, key, value in rows
+        )
     names = columns[f"{place}topics"].tobytes().decode().split(" ")
     topics = [names[k] for k in columns[f"{place}topic"].tolist()]
     keys, values = (

@@ -13,6 +13,7 @@ from typing import Protocol
 from pipeline.events.partition import partition_of
 from pipeline.journal.deltas import SPAN, CellChanges, Delta, pack_delta
 from pipeline.journal.log import Unknown
+from pipeline.journal.messages import Message
 from pipeline.journal.state import Outgoing, State
 
 DELTAS = "deltas"
@@ -74,10 +75,12 @@ class Outbox:
             Send(DELTAS, q, None, pack_delta(self._delta(number, outgoing.watermark, cells)))
             for q, (number, cells) in outgoing.deltas.items()
         ]
-        messages = [
-            Send(m.topic, partition_of(m.key, self._partitions), m.key, m.value) for m in outgoing.messages
-        ]
+        messages = [Send(m.topic, self._place(m), m.key, m.value) for m in outgoing.messages]
         return deltas + messages
+
+    def _place(self, message: Message) -> int:
+        known = message.partition
+        return partition_of(message.key, self._partitions) if known is None else known
 
     def _delta(self, number: int, watermark: int, cells: CellChanges) -> Delta:
         return Delta(self._source, self._partition, number, watermark, cells, self._span)

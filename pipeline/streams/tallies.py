@@ -51,7 +51,7 @@ class Tallies:
         lookup = self.registry.lookup if self.registry else by_ids
         horizon = round(settings.horizon_of("responses") * 1000)
         instruments = settings.catalogue()
-        callbacks = Callbacks(instruments, settings.follow_ups.milliseconds())
+        callbacks = Callbacks(instruments, settings.follow_ups.milliseconds(), settings.kafka.partitions)
         decide = DecideResponses(topic, instruments, horizon, settings.kafka.partitions, lookup, callbacks)
         return self._tally(
             "responses", topic, self.topics.journal_responses, self.topics.ids_responses, decide
