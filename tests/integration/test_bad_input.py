@@ -139,8 +139,6 @@ async def test_a_huge_record_and_a_batch_of_nothing_but_garbage(stage, store):
     with connect(stage.settings, write=False) as client:
         rows = client.query("SELECT response_id, length(comment) FROM responses FINAL ORDER BY 1").result_rows
         assert rows == [("r1", 1_000_000), ("r3", None)]
-        told = client.query("SELECT outcome, sum(n) FROM outcomes GROUP BY outcome").result_rows
-        assert sorted(told) == [("counted", 4), ("dead_letter", 3)]
         dead = client.query(
             "SELECT reason, count(), max(length(raw)) FROM dead_letters FINAL GROUP BY reason ORDER BY reason"
         ).result_rows
@@ -185,6 +183,8 @@ async def test_schemas_unheard_of(settings, variables, apache_kafka, tmp_path, s
         registry.trouble = ""
         assert await stage.drain() == 0, stage.log.read_text()[-4000:]
     with connect(stage.settings, write=False) as client:
+        told = client.query("SELECT outcome, sum(n) FROM outcomes GROUP BY outcome").result_rows
+        assert sorted(told) == [("counted", 4), ("dead_letter", 3)]
         rows = client.query(
             "SELECT response_id, comment, revision FROM responses FINAL ORDER BY kafka_offset"
         )
