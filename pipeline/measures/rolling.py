@@ -177,8 +177,10 @@ class Rolling:
         number[kept] = np.arange(len(kept))
         for buckets in (self._minutes, self._hours):
             buckets.renumber(number)
-        self._counts, self._totals = self._counts[:, rows], self._totals[:, rows]
-        self._changed = self._changed[:, rows]
+        # contiguous: `_apply` adds to a flat view, and of any other order numpy would make a copy
+        self._counts, self._totals, self._changed = (
+            np.ascontiguousarray(array[:, rows]) for array in (self._counts, self._totals, self._changed)
+        )
         return rows
 
     def filled(self, window: int) -> bool:
