@@ -178,9 +178,9 @@ class Rolling:
         for buckets in (self._minutes, self._hours):
             buckets.renumber(number)
         # contiguous: `_apply` adds to a flat view, and of any other order numpy would make a copy
-        self._counts, self._totals, self._changed = (
-            np.ascontiguousarray(array[:, rows]) for array in (self._counts, self._totals, self._changed)
-        )
+        self._counts = np.ascontiguousarray(self._counts[:, rows])
+        self._totals = np.ascontiguousarray(self._totals[:, rows])
+        self._changed = np.ascontiguousarray(self._changed[:, rows])
         return rows
 
     def filled(self, window: int) -> bool:

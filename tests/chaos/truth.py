@@ -175,7 +175,8 @@ def _views(client: Client, truth: Truth) -> list[Compared]:
     cases = ((k, one["reopens"]) for k, one in truth.cases.resolutions.items())
     found.append(rows_compared("view current_resolutions", cases, newest))
     calls = _rows(client, "SELECT response_id FROM current_follow_ups WHERE response_id IS NOT NULL")
-    called = ((name,) for name in waiting(truth.responses.kept.values()))
+    calls = [call for call in calls if call[0] not in truth.responses.forgotten]
+    called = ((name,) for name in waiting(truth.responses))
     return [*found, rows_compared("follow-ups of answers", called, calls)]
 
 

@@ -55,6 +55,7 @@ class Recount:
         dead: (partition, offset) of dead letters.
         kept: (partition, offset) -> the record and its outcome, of the others; in offset order.
         read: records.
+        forgotten: ids that came back after the horizon had passed them, as if they were new.
     """
 
     outcomes: Counter[tuple[int, int, str]] = field(default_factory=Counter)
@@ -62,6 +63,7 @@ class Recount:
     dead: set[tuple[int, int]] = field(default_factory=set)
     kept: dict[tuple[int, int], tuple[dict[str, Any], str]] = field(default_factory=dict)
     read: int = 0
+    forgotten: set[str] = field(default_factory=set)
 
 
 def ms(at: Any) -> int:
@@ -119,8 +121,9 @@ def is_bad(record: dict[str, Any]) -> bool:
     return bool((metric == "nps" and record["score"] <= 6) or (metric == "ces" and record["score"] == low))
 
 
-def waiting(kept: Iterable[tuple[dict[str, Any], str]]) -> set[str]:
-    """Responses whose newest version calls for a follow-up; `kept` are records and their outcomes in offset order."""
+def waiting(result: Recount) -> set[str]:
+    """Responses whose newest version calls for a follow-up, without those of which an earlier one was forgotten."""
+    kept = (pair for pair in result.kept.values() if pair[0]["response_id"] not in result.forgotten)
     newest = {
         record["response_id"]: record for record, outcome in kept if outcome in ("counted", "retracted")
     }
@@ -187,13 +190,13 @@ def recount_partition(
             continue
         at, limit = ms(record["occurred_at"]), watermark - horizon
         watermark = max(watermark, at)
-        outcome = _outcome(result.cells, known, record, at, limit, kind)
+        outcome = _outcome(result, known, record, at, limit, kind)
         result.outcomes[partition, kafka_time // _DAY_MS, outcome] += 1
         result.kept[partition, offset] = (record, outcome)
 
 
 def _outcome(
-    cells: Counter[Cell],
+    result: Recount,
     known: dict[str, list[Any]],
     record: dict[str, Any],
     at: int,
@@ -202,10 +205,11 @@ def _outcome(
 ) -> str:
     if at < limit:
         return "late"
-    name, version = record[kind.identity], kind.version(record)
+    name, version, cells = record[kind.identity], kind.version(record), result.cells
     before = known.get(name)
     if before and before[0] < limit:
         before = None
+        result.forgotten.add(name)
     if before and version <= before[1]:
         before[0] = max(before[0], at)
         return "duplicate" if version == before[1] else "stale"
