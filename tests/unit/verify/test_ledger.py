@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.verify.clocks import duration_bin
 from pipeline.verify.ledger import Ledger
-from tests.support.recount import RESPONSES, _outcome
+from tests.support.recount import RESPONSES, Recount, _outcome
 
 HORIZON = 5 * 60_000
 ROW = st.tuples(st.integers(0, 12), st.integers(0, 15), st.integers(0, 3), st.booleans(), st.integers(1, 5))
@@ -31,7 +31,7 @@ def as_frame(rows, first):
 
 
 def plain(rows):
-    outcomes, cells, known, watermark = Counter(), Counter(), {}, -(10**18)
+    outcomes, result, known, watermark = Counter(), Recount(), {}, -(10**18)
     for row in rows.iter_rows(named=True):
         record = {
             "response_id": row["id"],
@@ -45,8 +45,8 @@ def plain(rows):
             "occurred_at": datetime.fromtimestamp(row["at"] / 1000, UTC),
         }
         limit, watermark = watermark - HORIZON, max(watermark, row["at"])
-        outcomes[_outcome(cells, known, record, row["at"], limit, RESPONSES)] += 1
-    return outcomes, {(cell[5], cell[6]): n for cell, n in cells.items() if n}
+        outcomes[_outcome(result, known, record, row["at"], limit, RESPONSES)] += 1
+    return outcomes, {(cell[5], cell[6]): n for cell, n in result.cells.items() if n}
 
 
 @settings(max_examples=300)
