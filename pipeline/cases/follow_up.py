@@ -24,29 +24,25 @@ def follow_ups(case_id: str, before: Case | None, after: Case, rules: Rules) -> 
 
 
 def _wanted(case_id: str, case: Case, rules: Rules) -> dict[str, dict[str, Any]]:
-    """Of the newest life: one for its breach, and one for each reopening."""
-    newest = measure(case, rules).lives[-1:]
-    return {one["follow_up_id"]: one for judged in newest for one in _of_life(case_id, judged, rules)}
+    """Of each life: one for its breach, and one for each reopening."""
+    lives = measure(case, rules).lives
+    return {one["follow_up_id"]: one for judged in lives for one in _of_life(case_id, judged, rules)}
 
 
 def _of_life(case_id: str, judged: Judged, rules: Rules) -> list[dict[str, Any]]:
     found = []
     life, broken, due = judged.life, judged.breach, rules.follow_up_ms
     if broken is not None and broken.yes:
-        found.append((SLA_BREACH, f"{case_id}/{SLA_BREACH}", broken.at_ms))
-    for mark in life.heard if life.reopens else ():
-        if action_of(mark) == REOPENED:
-            at = time_of(mark)
-            found.append((CASE_REOPENED, f"{case_id}/{CASE_REOPENED}/{at}", at))
-    return [_follow_up(case_id, life, *one, one[-1] + due[one[0]]) for one in found if one[0] in due]
+        found.append((SLA_BREACH, broken.at_ms))
+    if life.reopens:
+        found += [(CASE_REOPENED, time_of(mark)) for mark in life.heard if action_of(mark) == REOPENED]
+    return [_follow_up(case_id, life, kind, at, at + due[kind]) for kind, at in found if kind in due]
 
 
-def _follow_up(
-    case_id: str, life: Life, kind: str, follow_up_id: str, at_ms: int, due_ms: int
-) -> dict[str, Any]:
+def _follow_up(case_id: str, life: Life, kind: str, at_ms: int, due_ms: int) -> dict[str, Any]:
     opening = life.opening
     return {
-        "follow_up_id": follow_up_id,
+        "follow_up_id": f"{case_id}/{kind}/{at_ms}",
         "occurred_at": at_ms,
         "kind": kind,
         "touchpoint": opening.touchpoint,

@@ -68,7 +68,7 @@ def _print(rows: Sequence[Mapping[str, Any]], owners: Mapping[str, str]) -> None
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for name in ("due", "why", "who", "where", "owner"):
+    for name in ("due (UTC)", "why", "who", "where", "owner"):
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(_due(row), _why(row), _who(row), row["touchpoint"], owners.get(row["touchpoint"], ""))

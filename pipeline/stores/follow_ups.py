@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
@@ -21,6 +22,9 @@ _COLUMNS = (
         "priority",
     ),
 )
+
+
+_TIMES = ("occurred_at", "due_at", "contacted_at")
 
 
 def listed(
@@ -43,4 +47,10 @@ def listed(
         LIMIT {{limit:UInt32}}
     """  # noqa: S608 - names of our own, no values
     parameters = {"kind": kind, "closed": closed, "overdue": overdue, "limit": limit}
-    return [dict(row) for row in client.query(query, parameters=parameters).named_results()]
+    return [_told(row) for row in client.query(query, parameters=parameters).named_results()]
+
+
+def _told(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With aware times, and with booleans: ClickHouse answers 0 and 1."""
+    times = {name: row[name].replace(tzinfo=UTC) for name in _TIMES if row[name] is not None}
+    return {**row, **times, "overdue": bool(row["overdue"])}

@@ -262,14 +262,21 @@ def test_follow_ups_of_a_change(extra: CaseEvent | None):
     late = passed(opened, 8000)
     told = follow_ups("c-1", opened, late, RULES)
     assert [(one["follow_up_id"], one["occurred_at"], one["due_at"]) for one in told] == [
-        ("c-1/sla_breach", 8000, 8000 + 4 * 3_600_000)
+        ("c-1/sla_breach/8000", 8000, 8000 + 4 * 3_600_000)
     ]
     encode(schema("FollowUp"), told[0])
     assert follow_ups("c-1", late, passed(late, 9000), RULES) == []
     resolved = step(late, at(7000, "resolved"))
     taken_back = follow_ups("c-1", late, resolved, RULES)
-    assert [(one["follow_up_id"], one["retracted"]) for one in taken_back] == [("c-1/sla_breach", True)]
+    assert [(one["follow_up_id"], one["retracted"]) for one in taken_back] == [("c-1/sla_breach/8000", True)]
     assert taken_back[0]["revision"] > told[0]["revision"]
     if extra is not None:
         again = follow_ups("c-1", resolved, step(resolved, extra), RULES)
         assert [one["follow_up_id"] for one in again] == ["c-1/reopened/2000000"]
+
+
+def test_a_new_life_takes_back_nothing_of_an_earlier_one():
+    """Else it would hang on when the earlier one was forgotten."""
+    late = passed(life([at(0, "opened")]), 8000)
+    begins = RULES.forget_ms + 9000
+    assert follow_ups("c-1", late, step(late, at(begins, "opened")), RULES) == []
