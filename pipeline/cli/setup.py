@@ -100,20 +100,11 @@ def _schemas(settings: Settings, *, check: bool) -> bool:
 def _tables(settings: Settings, *, check: bool) -> bool:
     """Whether there was nothing to do."""
     from pipeline.stores.client import connect
-    from pipeline.stores.migrate import configure, migrate, pending
+    from pipeline.stores.migrate import bring_up, pending
 
     # "default" is there before our own database is.
     client = connect(settings, write=not check, database="default")
-    done = pending(client, settings.store.database) if check else migrate(client, settings.store.database)
-    if not check:
-        configure(
-            client,
-            settings.store.database,
-            settings.catalogue(),
-            settings.raw_retention,
-            settings.windows,
-            settings.stages(),
-        )
+    done = pending(client, settings.store.database) if check else bring_up(client, settings)
     for name in done:
         typer.echo(f"migration {name}: {'is missing' if check else 'applied'}")
     return not done

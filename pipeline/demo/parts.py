@@ -94,19 +94,11 @@ def store_address(settings: Settings) -> str:
 def make_tables(settings: Settings) -> None:
     """Bring the store to this version; it answers."""
     from pipeline.stores.client import connect
-    from pipeline.stores.migrate import configure, migrate
+    from pipeline.stores.migrate import bring_up
 
     client = connect(settings, write=True, database="default")
     try:
-        migrate(client, settings.store.database)
-        configure(
-            client,
-            settings.store.database,
-            settings.catalogue(),
-            settings.raw_retention,
-            settings.windows,
-            settings.stages(),
-        )
+        bring_up(client, settings)
     finally:
         client.close()
 

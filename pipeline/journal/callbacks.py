@@ -22,6 +22,9 @@ FOLLOW_UPS = "follow-ups"
 KEY = ("customer_id", "case_id")  # the first that is not empty is the key of the Kafka record
 
 
+_Id = tuple[int, int]
+
+
 class Alarm(NamedTuple):
     """The answers `first` to `last` to one instrument call for a follow-up, due `due_ms` later."""
 
@@ -81,18 +84,18 @@ class Callbacks:
         gone = settled.gone.take(np.flatnonzero(self._was_bad(settled.gone, leaves)))
         if not len(gone):
             return back
-        a, b = batch.hashes()
-        before: dict[
-            tuple[int, int], int | bool
-        ] = {}  # the lowest bad version left, then whether the last was bad
-        for *name, old in zip(gone.a.tolist(), gone.b.tolist(), gone.version.tolist(), strict=True):
-            before[name[0], name[1]] = min(old, before.get((name[0], name[1]), old))
-        came = np.isin(settled.outcome, (Outcome.COUNTED, Outcome.RETRACTED)) & np.isin(a, gone.a)
+        lowest: dict[_Id, int] = {}  # version of a bad answer that was left
+        for a, b, old in zip(gone.a.tolist(), gone.b.tolist(), gone.version.tolist(), strict=True):
+            lowest[a, b] = min(old, lowest.get((a, b), old))
+        halves = batch.hashes()
+        came = np.isin(settled.outcome, (Outcome.COUNTED, Outcome.RETRACTED)) & np.isin(halves[0], gone.a)
+        last: dict[_Id, bool] = {}  # whether the latest version in this batch is bad
         for row in np.flatnonzero(came).tolist():
-            key = int(a[row]), int(b[row])
-            was = before.get(key, False)
-            back[row] = not bad[row] and (was if isinstance(was, bool) else was < version[row])
-            before[key] = bool(bad[row])
+            name = int(halves[0][row]), int(halves[1][row])
+            # the first one here replaces what was known before the batch: that was bad if it is among what was left
+            was_bad = last[name] if name in last else name in lowest and lowest[name] < version[row]
+            back[row] = was_bad and not bad[row]
+            last[name] = bool(bad[row])
         return back
 
     def _was_bad(self, gone: Ids, leaves: Leaves) -> Mask:

@@ -146,7 +146,6 @@ class SourcePartition:
             if len(now) and (decision is None or decision.effect.last < now.last):
                 known = 0  # what was read is not settled, or only the first half of it
         self._claim()
-        self._sent = None  # all is settled: what has not arrived finds its number taken
         settled, self._settled = self._settled, []
         return settled
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
@@ -16,6 +17,9 @@ from pipeline.errors import FeedbackError
 from pipeline.measures.instruments import Instrument
 from pipeline.measures.windows import Window
 from pipeline.stores.definitions import COLUMNS, refuse_other_scales
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
 
 RAW_TABLES = ("touchpoints", "responses", "resolutions", "follow_ups")
 _NAME = re.compile(r"\d{4}_\w+\.sql")
@@ -114,6 +118,20 @@ def configure(
     for table in _other_retention(client, database, raw_retention):
         ttl = f"toDateTime(kafka_time) + toIntervalSecond({int(raw_retention)})"
         client.command(f"ALTER TABLE {table} MODIFY TTL {ttl}", settings={"materialize_ttl_after_modify": 0})
+
+
+def bring_up(client: Client, settings: Settings) -> list[str]:
+    """Migrate, and write down what the configuration says; the names of the migrations that were applied."""
+    applied = migrate(client, settings.store.database)
+    configure(
+        client,
+        settings.store.database,
+        settings.catalogue(),
+        settings.raw_retention,
+        settings.windows,
+        settings.stages(),
+    )
+    return applied
 
 
 def _other_retention(client: Client, database: str, seconds: float) -> Iterable[str]:

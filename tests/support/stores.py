@@ -15,7 +15,7 @@ from pipeline.config import Settings
 from pipeline.embedded.store import EmbeddedStore
 from pipeline.stores.client import connect
 from pipeline.stores.door.access import WRITER, read_token
-from pipeline.stores.migrate import configure, migrate
+from pipeline.stores.migrate import bring_up, migrate
 
 
 def reader(store: EmbeddedStore, **options) -> Client:
@@ -39,15 +39,7 @@ def new_database(store: EmbeddedStore) -> str:
 def set_up(settings: Settings) -> None:
     """Make the tables of a store that runs."""
     with connect(settings, write=True, database="default") as client:
-        migrate(client, settings.store.database)
-        configure(
-            client,
-            settings.store.database,
-            settings.catalogue(),
-            settings.raw_retention,
-            settings.windows,
-            settings.stages(),
-        )
+        bring_up(client, settings)
 
 
 def ask(
