@@ -6,6 +6,7 @@ sends duplicates, which the pipeline drops: nothing is ever doubled.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -13,7 +14,7 @@ from random import Random
 
 from pipeline.sample import answers, world
 from pipeline.sample.cases import HOUR_MS, LONGEST_HOURS, Case, cases_of_hour
-from pipeline.sample.event import Event, response, touchpoint
+from pipeline.sample.event import RESPONSES, Event, response, touchpoint
 from pipeline.sample.world import PLACES, Drop
 
 SLICE_MS = 5_000  # what is drawn at once: short enough for the event loop at high rates
@@ -70,7 +71,24 @@ def _slice(seed: int, at: int, rate: float, drop: Drop) -> tuple[Event, ...]:
     """The events of a slice, cases aside; those of a lower rate are the first of a higher one."""
     random = Random(f"{seed}/{at}")  # noqa: S311 - sample data, not secrets
     count = int(rate * SLICE_MS / 1000 + random.random())
-    return tuple(_event(random, at, f"{seed}-{at:x}-{number:x}", drop) for number in range(count))
+    events: list[Event] = []
+    asked: dict[str, list[Event]] = defaultdict(list)  # touchpoint -> surveys that nobody has answered
+    for number in range(count):
+        event = _event(random, at, f"{seed}-{at:x}-{number:x}", drop)
+        waiting = asked[event.record["touchpoint"]]
+        if event.record.get("action") == "survey_sent":
+            waiting.append(event)
+        elif event.topic == RESPONSES and waiting:
+            event = _answering(event, waiting.pop(0), (at + 1) * SLICE_MS - 1)
+        events.append(event)
+    return tuple(events)
+
+
+def _answering(answer: Event, survey: Event, latest: int) -> Event:
+    """The answer of whom the survey was sent to, after that and not later than `latest`."""
+    at = max(answer.at, min(survey.at + 1, latest))
+    who = {name: survey.record[name] for name in ("channel", "segment", "customer_id")}
+    return answer._replace(at=at, record={**answer.record, **who, "occurred_at": at})
 
 
 def _event(random: Random, slice_: int, name: str, drop: Drop) -> Event:
