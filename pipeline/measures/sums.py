@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -35,3 +37,36 @@ class WindowSums:
     bins: npt.NDArray[np.int32]
     counts: npt.NDArray[np.int64]
     totals: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Several windows of one (metric, instrument), one below the other: scored at once, they cost little more than one.
+
+    Attributes:
+        sums: the rows of all of them; its window is "".
+        windows: their names.
+        window: int64[rows], the place of each row's window in `windows`.
+    """
+
+    sums: WindowSums
+    windows: tuple[str, ...]
+    window: npt.NDArray[np.int64]
+
+
+def stacks(windows: Iterable[WindowSums]) -> Iterator[Stack]:
+    """Those of one (metric, instrument) with the same bins together."""
+    alike: dict[tuple[str, str, bytes], list[WindowSums]] = {}
+    for sums in windows:
+        alike.setdefault((sums.metric, sums.instrument, sums.bins.tobytes()), []).append(sums)
+    for many in alike.values():
+        whole = replace(
+            many[0],
+            window="",
+            series=tuple(chain.from_iterable(sums.series for sums in many)),
+            level=np.concatenate([sums.level for sums in many]),
+            counts=np.concatenate([sums.counts for sums in many]),
+            totals=np.concatenate([sums.totals for sums in many]),
+        )
+        rows = [len(sums.series) for sums in many]
+        yield Stack(whole, tuple(sums.window for sums in many), np.repeat(np.arange(len(many)), rows))

@@ -77,8 +77,7 @@ class Metrics:
             shown, folded = self._cap.fold(windows)
         yield generate_latest(self._registry)
         samples = WindowSamples(self._instruments, self._targets)
-        for sums in shown:
-            samples.add(sums)
+        samples.add(shown)
         yield from samples.blocks()
         yield _count(metrics.FOLDED_SERIES, folded)
         if self._touchpoints:
