@@ -1,8 +1,8 @@
 """The archive: every public topic into its ClickHouse table, in a consumer group of its own.
 
-Stored first, committed afterwards: a crash in between stores the same rows again, which changes nothing. A store that
-is away delays storing and nothing else: what was fetched is kept, nothing more is fetched, and the same batch is
-tried again for as long as it takes.
+Stored first, committed afterwards: a crash in between stores the same rows again, which changes nothing. While one
+batch is being stored the next one is fetched and decoded, no more than that. A store that is away delays storing and
+nothing else: these two are kept, nothing more is fetched, and the same batch is tried again for as long as it takes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from pipeline.config import Settings
-from pipeline.events.records import Records
 from pipeline.events.schemas import Unseen, by_ids
 from pipeline.journal.partition import learn_nothing
 from pipeline.measures.instruments import bounds
@@ -32,18 +31,8 @@ from pipeline.streams.membership import begin, lost
 from pipeline.streams.patience import Stopped, until
 from pipeline.streams.pending import Fetched, Pace, Pending
 from pipeline.streams.registry import Registry
-from pipeline.streams.rows import (
-    OUTCOMES,
-    PROGRESS,
-    Rows,
-    Source,
-    joined,
-    progress_of,
-    rows_of,
-    sources,
-    tallied,
-    told_progress,
-)
+from pipeline.streams.rows import sources
+from pipeline.streams.tables import Tables
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -75,14 +64,15 @@ class Archive:
         topics = Topics(settings.kafka.prefix)
         self._sources = {one.topic: one for one in sources(topics, bounds(settings.catalogue()))}
         self._settings = settings
-        self._lookup, self._learn = (registry.lookup, registry.learn) if registry else (by_ids, learn_nothing)
+        self._learn = registry.learn if registry else learn_nothing
+        self._tables = Tables(self._sources.values(), registry.lookup if registry else by_ids)
         self._delivery = Delivery(settings, metrics, on_away)
         self._pace = pace or Pace()
         self._stored: dict[TopicPartition, int] = {}
         self._pending = Pending()
         self._continuity = Continuity(self._times)
         self._generation = 0
-        self._storing = asyncio.Lock()
+        self._writing: asyncio.Task[bool] | None = None
         self._stop = asyncio.Event()
 
     @property
@@ -122,7 +112,10 @@ class Archive:
                 await self._given_up(list(self._stored))
             else:
                 await self._store(consumer)
+            await self._written()
         finally:
+            if self._writing is not None:
+                self._writing.cancel()
             await stopped(consumer)
 
     def _consumer(self) -> Any:
@@ -161,7 +154,7 @@ class Archive:
     async def _turn(self, consumer: Any) -> None:
         """Fetch once, and store if there is enough or it has waited long enough."""
         now = asyncio.get_running_loop().time()
-        left = self._pace.seconds - (now - self._pending.since) if self._pending.rows else self._pace.seconds
+        left = self._pending.left(self._pace, now, busy=self._busy)
         try:
             fetched = await self._unless_stopped(
                 consumer.getmany(timeout_ms=max(1, round(left * 1000)), max_records=self._pace.rows)
@@ -171,7 +164,7 @@ class Archive:
             await pause(0, self._stop)
             return
         self._pending.add(fetched, now)
-        if self._pending.due(self._pace, asyncio.get_running_loop().time()):
+        if self._pending.due(self._pace, asyncio.get_running_loop().time(), busy=self._busy):
             await self._store(consumer)
 
     async def _unless_stopped(self, fetching: Coroutine[Any, Any, Fetched]) -> Fetched:
@@ -181,23 +174,43 @@ class Archive:
         return {}
 
     async def _store(self, consumer: Any) -> None:
-        """Store what is pending, then commit it."""
-        async with self._storing:
-            generation, pending = self._generation, self._pending
-            positions = await _positions(consumer)
-            self._pending = Pending()
-            if pending.rows:
-                tables = await self._decoded(consumer, pending)
-                if tables is None or not await self._delivery.write(
-                    tables, self._stop, lambda: generation == self._generation
-                ):
-                    return
-            if generation != self._generation:
-                return  # the partitions are somebody else's now, who reads these records again
-            if pending.rows:
-                await _commit(consumer, {tp: positions[tp] for tp in pending.records if tp in positions})
-                self._continuity.stored(pending.records)
+        """Make rows of what is pending, and begin to store them as soon as those before them are stored."""
+        generation, pending = self._generation, self._pending
+        positions = await _positions(consumer)
+        self._pending = Pending()
+        tables = await self._decoded(consumer, pending)
+        if tables is None or not await self._written() or generation != self._generation:
+            return  # what we read behind a batch that is not stored is for whoever reads it again
+        self._continuity.taken(pending.records)
+        self._writing = asyncio.create_task(
+            self._write(consumer, generation, tables, tuple(pending.records), positions)
+        )
+
+    async def _write(
+        self,
+        consumer: Any,
+        generation: int,
+        tables: Mapping[str, pl.DataFrame],
+        of: Collection[TopicPartition],
+        positions: dict[TopicPartition, int],
+    ) -> bool:
+        """Store rows, then commit the partitions that they are `of`; False if we are to stop before that."""
+        done = await self._delivery.write(tables, self._stop, lambda: generation == self._generation)
+        if generation != self._generation:
+            return True  # the partitions are somebody else's now
+        if done:
+            await _commit(consumer, {tp: positions[tp] for tp in of if tp in positions})
             self._stored = positions
+        return done
+
+    @property
+    def _busy(self) -> bool:
+        """Something is being stored."""
+        return self._writing is not None and not self._writing.done()
+
+    async def _written(self) -> bool:
+        """Wait until what is being stored is stored; False if it never will be. What goes wrong is raised here."""
+        return self._writing is None or await self._writing
 
     async def _decoded(self, consumer: Any, pending: Pending) -> dict[str, pl.DataFrame] | None:
         """The rows, once the schemas of all records are known; None if we are to stop before that."""
@@ -205,7 +218,7 @@ class Archive:
             await self._continuity.check(consumer, pending.records)
             while True:
                 try:
-                    return await asyncio.to_thread(self._tables, pending)
+                    return await asyncio.to_thread(self._tables.of, pending.records)
                 except Unseen as unseen:
                     await until(self._stop, self._learn(unseen.ids))
         return None
@@ -215,45 +228,10 @@ class Archive:
         one, place = self._sources[tp.topic], (tp.partition, first, last)
         return await self._delivery.times(one.table, *place, self._stop) if one.positioned else {}
 
-    def _tables(self, pending: Pending) -> dict[str, pl.DataFrame]:
-        """All rows that `pending` makes, by table; those that say how far we have come are last."""
-        parts: list[Rows] = []
-        anywhere: dict[Source, list[Records]] = {}
-        for tp, records in pending.records.items():
-            whole, source = Records.concat(records), self._sources[tp.topic]
-            parts.append(Rows(PROGRESS, progress_of(tp.topic, tp.partition, whole), 0))
-            if source.by_partition:
-                parts += self._rows(source, tp.partition, whole)
-            else:
-                anywhere.setdefault(source, []).append(whole)
-        for source, wholes in anywhere.items():
-            parts += self._rows(source, 0, Records.concat(wholes))
-        tables = dict(joined(parts))
-        return {**{name: tables[name] for name in tables if name != PROGRESS}, PROGRESS: tables[PROGRESS]}
-
-    def _rows(self, source: Source, partition: int, records: Records) -> list[Rows]:
-        """The rows of these records, and what they say about progress."""
-        rows = rows_of(source, partition, records, self._lookup)
-        if rows.table != OUTCOMES:
-            self._note_skipped(source, rows.skipped)
-            return [rows]
-        told, words = told_progress(records, self._lookup)
-        self._note_skipped(source, rows.skipped - words)
-        return [
-            rows,
-            Rows(PROGRESS, told, 0),
-            Rows(PROGRESS, tallied(rows.frame, int(records.times[-1])), 0),
-        ]
-
-    def _note_skipped(self, source: Source, skipped: int) -> None:
-        if skipped and source.check is None:
-            log.error("records of our own topics cannot be read", extra={"topic": source.topic, "n": skipped})
-
     async def _given_up(self, revoked: Collection[TopicPartition]) -> None:
         """Before partitions go: let a batch that is being written finish, then forget what is not."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._storing.acquire(), self._settings.kafka.session_timeout / 3)
-            self._storing.release()
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=self._settings.kafka.session_timeout / 3)
         self._generation += 1
         self._pending = Pending()
         self._continuity.forget()
@@ -292,6 +270,8 @@ def _failed(task: asyncio.Task[Any]) -> bool:
 
 async def _commit(consumer: Any, positions: Mapping[TopicPartition, int]) -> None:
     """A commit that fails means that the rows are stored again later, which changes nothing."""
+    if not positions:
+        return
     try:
         await consumer.commit(dict(positions))
     except (CommitFailedError, IllegalStateError) as fault:

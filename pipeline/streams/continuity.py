@@ -20,7 +20,7 @@ Fetched = Mapping[TopicPartition, Sequence[Records]]
 
 
 class Continuity:
-    """Where each partition ended for us, as far as that is stored.
+    """Where each partition ended for us, as far as it is stored or being stored.
 
     Args:
         times: what the store holds of a partition in [first, last]: offset -> kafka_time in milliseconds, nothing for
@@ -59,8 +59,8 @@ class Continuity:
                 )
                 raise JournalBroken(msg)
 
-    def stored(self, fetched: Fetched) -> None:
-        """All of these are stored and committed."""
+    def taken(self, fetched: Fetched) -> None:
+        """All of these are being stored, and nobody reads on before they are."""
         self._next |= {tp: parts[-1].last + 1 for tp, parts in fetched.items()}
 
     def forget(self) -> None:

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from pipeline.events.records import Records
 
 Fetched = Mapping[TopicPartition, Records]
+_AGAIN = 0.02  # seconds after which to look whether the store is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Pace:
     Attributes:
         rows: a batch is stored when it has so many,
         bytes: or when its values have so many,
-        seconds: or when its first record has waited so long.
+        seconds: or when its first record has waited so long and nothing else is being stored.
         fetch_bytes: of one partition in one response of the broker; the memory that an outage binds.
     """
 
@@ -47,7 +48,18 @@ class Pending:
             self.rows += len(records)
             self.bytes += records.nbytes
 
-    def due(self, pace: Pace, now: float) -> bool:
-        """Whether it is time to store; with nothing to store, it always is."""
+    def due(self, pace: Pace, now: float, *, busy: bool) -> bool:
+        """Whether it is time to store; with nothing to store, it always is.
+
+        Args:
+            pace: how much at once.
+            now: as in `add`.
+            busy: something is being stored; who waits for it may as well wait for more records.
+        """
         much = self.rows >= pace.rows or self.bytes >= pace.bytes
-        return much or not self.rows or now - self.since >= pace.seconds
+        return much or (not busy and (not self.rows or now - self.since >= pace.seconds))
+
+    def left(self, pace: Pace, now: float, *, busy: bool) -> float:
+        """Seconds until it may be time to store, if nothing more comes."""
+        left = pace.seconds - (now - self.since) if self.rows else pace.seconds
+        return max(left, _AGAIN) if busy else max(left, 0.0)

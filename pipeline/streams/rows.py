@@ -22,6 +22,7 @@ from pipeline.streams.topics import Topics
 
 Check = Callable[[Batch, Records], tuple[Batch, Labels]]
 _CELL_LABEL = ("instrument", "touchpoint", "channel", "segment")
+CELLS = "cells"
 OUTCOMES = "outcome_counts"
 PROGRESS = "progress"
 ARCHIVED = "archive"
@@ -93,7 +94,7 @@ def sources(topics: Topics, bounds: Bounds) -> tuple[Source, ...]:
         Source(topics.follow_ups, "follow_ups", schema("FollowUp"), positioned=True),
         Source(topics.dead_letters, "dead_letters", schema("DeadLetter")),
         Source(topics.outcomes, OUTCOMES, schema("Outcome")),
-        Source(topics.cells, "cells", schema("Cell"), label=_CELL_LABEL),
+        Source(topics.cells, CELLS, schema("Cell"), label=_CELL_LABEL),
         Source(topics.scores, "scores", schema("Score")),
     )
 
