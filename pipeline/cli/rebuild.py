@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, progress, tell
+from pipeline.cli.terms import terms_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,9 +72,9 @@ def _rebuilt(config: Path | None, wanted: Span) -> Result:
             settings.kafka.prefix,
             metrics,
             settings.raw_retention,
+            terms_of(settings),
             wanted,
             lambda spans: progress("recounting", total=spans or None),
-            forget_ms=round(settings.cases.forget_after * 1000),
         )
 
 

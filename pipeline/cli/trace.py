@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.common import ConfigOption, JsonOption, fail, load_settings
+from pipeline.cli.terms import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +49,7 @@ def _found(config: object, identity: str) -> Trace:
     settings = load_settings(config)  # type: ignore[arg-type]  # a Path or None, by typer
     horizons = {kind: round(settings.horizon_of(kind) * 1000) for kind in KINDS}
     with open_store(settings), connect(settings, write=False) as client:
-        forget_ms = round(settings.cases.forget_after * 1000)
-        return trace(client, settings.kafka.prefix, horizons, identity, forget_ms)
+        return trace(client, settings.kafka.prefix, horizons, identity, terms_of(settings))
 
 
 def _print(found: Trace) -> None:

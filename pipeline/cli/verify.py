@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.cli.common import ConfigOption, JsonOption, console, load_settings, progress, tell
+from pipeline.cli.terms import terms_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,8 @@ def _verified(config: Path | None) -> Result:
             settings.kafka.prefix,
             horizons,
             settings.raw_retention,
+            terms_of(settings),
             lambda offsets: progress("recounting", total=offsets or None),
-            forget_ms=round(settings.cases.forget_after * 1000),
         )
 
 

@@ -13,6 +13,7 @@ RECOUNTED: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,
     "total": pl.Int64,
 }
+MAYBE: dict[str, type[pl.DataType]] = {"maybe": pl.Int64}
 STORED: dict[str, type[pl.DataType]] = {
     **{name: RECOUNTED[name] for name in CELL},
     "live_n": pl.Int64,
@@ -21,6 +22,21 @@ STORED: dict[str, type[pl.DataType]] = {
     "rebuilt_total": pl.Int64,
 }
 _SIDES = ("n", "total", "live_n", "live_total", "rebuilt_n", "rebuilt_total")
+
+
+def as_time_went(recounted: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """The recount where live counting may be ahead of it: up to `maybe` more is as right as what was counted.
+
+    Args:
+        recounted: columns of RECOUNTED and MAYBE.
+        stored: columns of STORED.
+
+    Returns:
+        Columns of RECOUNTED.
+    """
+    both = recounted.join(stored.select(*CELL, "live_n"), on=CELL, how="left", nulls_equal=True)
+    n, most = pl.col("n"), pl.col("n") + pl.col("maybe")
+    return both.with_columns(n=pl.col("live_n").fill_null(0).clip(n, most)).select(*RECOUNTED)
 
 
 def difference(recounted: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:

@@ -6,20 +6,24 @@ source topic that `feedback reset` has put aside: they are counted by their ids 
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
-from pipeline.measures.bins import bins_of
-from pipeline.rebuild.difference import CELL, RECOUNTED
+from pipeline.rebuild.difference import MAYBE, RECOUNTED
 from pipeline.verify.ask import frame
-from pipeline.verify.clocks import ACTIONS
+from pipeline.verify.clocks import observed
+from pipeline.verify.hours import HOUR_MS, MINUTE_MS
+from pipeline.verify.lives import ACTIONS, CaseEvent
 from pipeline.verify.raw import ASIDE
+from pipeline.verify.terms import Promise, Terms
 
-MINUTE_MS = 60_000
-CLOCKS = ("first_reply", "first_resolution", "full_resolution")
 _AT = "toUnixTimestamp64Milli(occurred_at)"
 _TIME = "toUnixTimestamp64Milli(kafka_time)"
 _SEGMENT = "if(ifNull(segment, '') = '', 'none', toString(assumeNotNull(segment)))"
@@ -65,26 +69,40 @@ _TOUCHPOINTS = f"""
     WHERE newest.1 >= {{first:Int64}} AND newest.1 < {{stop:Int64}}
     {_GROUP}
 """  # noqa: S608 - names of our own, no values
-# All events of the cases of which something ends in the span.
+_WATERMARKS = (
+    f"SELECT toInt64(kafka_partition) AS p, max({_AT}) AS mark FROM touchpoints WHERE {_COUNTED} GROUP BY p"  # noqa: S608 - ours
+)
+_ACTIONS = ", ".join(map(repr, ACTIONS))
+# All events of the cases of which something may end in the span: there, or because time goes on.
 _CASES = f"""
     WITH ends AS
     (
         SELECT DISTINCT sipHash64(case_id) FROM touchpoints
-        WHERE {_COUNTED} AND {_SPAN} AND action IN ('case_replied', 'case_resolved') AND ifNull(case_id, '') != ''
+        WHERE {_COUNTED} AND ifNull(case_id, '') != '' AND
+        (
+            action IN ({_ACTIONS}) AND {_SPAN}
+            OR action = 'case_resolved' AND {_AT} + {{one_contact:Int64}} >= {{first:Int64}}
+                AND {_AT} + {{one_contact:Int64}} < {{stop:Int64}}
+            OR action = 'case_opened' AND arrayExists(
+                (p, low, high) -> p = toString(ifNull(priority, '')) AND {_AT} >= low AND {_AT} < high,
+                {{priorities:Array(String)}}, {{earliest:Array(Int64)}}, {{before:Array(Int64)}})
+        )
     )
     SELECT assumeNotNull(first.1) AS case_id, first.2 AS at, first.3 AS action, first.4 AS touchpoint,
-        first.5 AS channel, first.6 AS segment, first.7 AS priority
+        first.5 AS channel, first.6 AS segment, first.7 AS priority, first.8 AS customer_id, first.9 AS p
     FROM
     (
         SELECT argMax(
             (case_id, {_AT}, toString(action), toString(touchpoint), toString(channel),
-             CAST(segment, 'Nullable(String)'), CAST(priority, 'Nullable(String)')), ({_PLACE})) AS first
+             CAST(segment, 'Nullable(String)'), CAST(priority, 'Nullable(String)'), customer_id,
+             toInt64(kafka_partition)), ({_PLACE})) AS first
         FROM touchpoints
         WHERE {_COUNTED} AND sipHash64(event_id) IN
             (SELECT sipHash64(event_id) FROM touchpoints WHERE {_COUNTED} AND sipHash64(case_id) IN ends)
         GROUP BY event_id
     )
-    WHERE action IN ({", ".join(map(repr, ACTIONS))}) AND ifNull(first.1, '') != ''
+    WHERE action IN ({_ACTIONS}) AND ifNull(first.1, '') != ''
+    ORDER BY case_id
 """  # noqa: S608 - names of our own, no values
 
 
@@ -95,12 +113,12 @@ class FullRecount:
         client: of the store.
         metrics: instrument -> metric, the mapping in force.
         cases: whether the clocks of cases are recounted; they need all events of a case.
-        forget_ms: how long a case may be silent before it is another one.
+        terms: what the configuration says of cases.
     """
 
-    def __init__(self, client: Client, metrics: Mapping[str, str], forget_ms: int, *, cases: bool) -> None:
+    def __init__(self, client: Client, metrics: Mapping[str, str], terms: Terms, *, cases: bool) -> None:
         self._client = client
-        self._forget_ms = forget_ms
+        self._terms = terms
         self._metrics: dict[str, Any] = {"names": list(metrics), "metrics": list(metrics.values())}
         self._cases = cases
 
@@ -125,44 +143,55 @@ class FullRecount:
             frame(self._client, _TOUCHPOINTS, **span, **_until(touchpoints)),
         ]
         if self._cases:
-            events = frame(self._client, _CASES, **span, **_until(touchpoints))
-            parts.append(clock_cells(events, first, stop, self._forget_ms))
-        return pl.concat([part.select(*RECOUNTED).cast(RECOUNTED) for part in parts])  # type: ignore[arg-type]  # a mapping of types
+            parts.append(self._case_cells(span, _until(touchpoints)))
+        whole = RECOUNTED | MAYBE
+        parts = [part if "maybe" in part.columns else part.with_columns(maybe=pl.lit(0)) for part in parts]
+        return pl.concat([part.select(*whole).cast(whole) for part in parts])  # type: ignore[arg-type]  # a mapping of types
+
+    def _case_cells(self, span: dict[str, Any], until: dict[str, Any]) -> pl.DataFrame:
+        marks = frame(self._client, _WATERMARKS, **until)
+        events = frame(self._client, _CASES, **span, **until, **self._openings(**span))
+        cells = case_cells(events, self._terms, dict(marks.iter_rows()), round(time.time() * 1000))
+        return cells.filter(
+            pl.col("minute").is_between(span["first"] // MINUTE_MS, span["stop"] // MINUTE_MS - 1)
+        )
+
+    def _openings(self, first: int, stop: int) -> dict[str, Any]:
+        """When cases were opened whose promise is due in the span, by priority; and resolved, so that it is final."""
+        promises = {"": Promise(0)} | dict(self._terms.promises)  # never empty: the store wants a type
+        return {
+            "one_contact": self._terms.one_contact_ms,
+            "priorities": list(promises),
+            "earliest": [one.first_opening(first) for one in promises.values()],
+            "before": [one.first_opening(stop) for one in promises.values()],
+        }
 
 
-def clock_cells(events: pl.DataFrame, first: int, stop: int, forget_ms: int) -> pl.DataFrame:
-    """The cells of cases in a span of minutes.
+def case_cells(events: pl.DataFrame, terms: Terms, passed: Mapping[int, int], now: int) -> pl.DataFrame:
+    """The cells of cases, of all time: columns of RECOUNTED and MAYBE.
 
     Args:
-        events: each event of the cases once: case_id, at, action, touchpoint, channel, segment, priority.
-        first: minutes since 1970.
-        stop: minutes since 1970; not included.
-        forget_ms: how long a case may be silent before it is another one.
+        events: each event of the cases once: case_id, at, action, touchpoint, channel, segment, priority,
+            customer_id, p; those of a case side by side.
+        terms: of the configuration.
+        passed: source partition -> its watermark. By its own clock a worker may already have told what is due
+            between that and now; both are right.
+        now: milliseconds since 1970.
     """
-    events = events.sort("case_id", "at")
-    silence = (pl.col("at").diff() > forget_ms) | (pl.col("case_id") != pl.col("case_id").shift())
-    events = events.with_columns(life=silence.fill_null(True).cum_sum())
-    order = ["life", "at", "touchpoint", "channel", "segment", "priority"]
-    opened = events.filter(pl.col("action") == "case_opened").sort(order, nulls_last=True)
-    opened = opened.unique("life", keep="first", maintain_order=True).with_columns(opened="at")
-    after = events.select("life", "action", end="at").join(opened.drop("action", "at"), on="life")
-    after = after.filter(pl.col("end") >= pl.col("opened"))
-    replied, resolved = (after.filter(action=action) for action in ("case_replied", "case_resolved"))
-    ends = zip(CLOCKS, (replied, resolved, resolved), (False, False, True), strict=True)
-    seen = pl.concat(
-        [_end_of_each(rows, last=last).with_columns(instrument=pl.lit(c)) for c, rows, last in ends]
-    )
-    seen = seen.with_columns(took=pl.col("end") - pl.col("opened"), minute=pl.col("end") // MINUTE_MS)
-    segment = pl.when(pl.col("segment").fill_null("") == "").then(pl.lit("none")).otherwise("segment")
-    bins = pl.Series(bins_of(seen["took"].to_numpy()), dtype=pl.Int64)
-    cells = seen.with_columns(metric=pl.lit("resolution"), segment=segment, bin=bins)
-    cells = cells.filter(pl.col("minute").is_between(first, stop, closed="left"))
-    return cells.group_by(CELL).agg(n=pl.len().cast(pl.Int64), total=pl.col("took").sum())
-
-
-def _end_of_each(rows: pl.DataFrame, *, last: bool) -> pl.DataFrame:
-    """Of each life the row that ends first, or last."""
-    return rows.sort("end", descending=last).unique("life", keep="first", maintain_order=True)
+    counts: Counter[tuple[Any, ...]] = Counter()
+    totals: Counter[tuple[Any, ...]] = Counter()
+    maybe: Counter[tuple[Any, ...]] = Counter()
+    for _, rows in groupby(events.iter_rows(), key=itemgetter(0)):
+        case = list(rows)
+        time = min(now, max(now if row[-1] >= ASIDE else passed.get(row[-1], 0) for row in case))
+        for *cell, milliseconds, due in observed((CaseEvent(*row[:-1]) for row in case), terms):
+            if due is None or due <= time:
+                counts[*cell] += 1
+                totals[*cell] += milliseconds
+            elif due <= now + HOUR_MS:
+                maybe[*cell] += 1
+    found = [(*cell, counts[cell], totals[cell], maybe[cell]) for cell in counts | maybe]
+    return pl.DataFrame(found, schema=RECOUNTED | MAYBE, orient="row")
 
 
 def _until(to: Mapping[int, int]) -> dict[str, Any]:

@@ -18,16 +18,16 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from pipeline.errors import FeedbackError
-from pipeline.rebuild.difference import CELL, difference, digests, standing
+from pipeline.rebuild.difference import CELL, as_time_went, difference, digests, standing
 from pipeline.rebuild.full import FullRecount
 from pipeline.rebuild.stored import Span, StoredCells, as_rows
 from pipeline.stores.sink import Sink
 from pipeline.verify import told
 from pipeline.verify.check import Bar
-from pipeline.verify.clocks import FORGET_MS
 from pipeline.verify.raw import DAY_MS, KINDS
 from pipeline.verify.result import MOST_DETAILS, Result
 from pipeline.verify.stages import Pace, await_archive, roll_is_behind
+from pipeline.verify.terms import Terms
 from pipeline.verify.told import Deltas, Outcomes
 
 EVERYTHING = Span(0, 1 << 40)
@@ -53,7 +53,7 @@ class Rebuild:
         metrics: instrument -> metric, of the configuration.
         raw_retention: seconds.
         pace: how patiently.
-        forget_ms: how long a case may be silent before it is another one.
+        terms: what the configuration says of cases.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Rebuild:
         metrics: Mapping[str, str],
         raw_retention: float,
         pace: Pace,
-        forget_ms: int = FORGET_MS,
+        terms: Terms,
     ) -> None:
         self._client = client
         self._topics = {kind: f"{prefix}.{kind}" for kind in KINDS}
@@ -74,7 +74,7 @@ class Rebuild:
         self._start = start.applied
         self.begins = self._held_from(start, round((time.time() - raw_retention) * 1000))
         cases = self.begins is None  # a case needs all of its events
-        self._full = FullRecount(client, told.metrics_of_instruments(client), forget_ms, cases=cases)
+        self._full = FullRecount(client, told.metrics_of_instruments(client), terms, cases=cases)
         self._stored = StoredCells(client, cases=cases)
         self._version = self._stored.next_version()
         self._sink = Sink(client)
@@ -130,7 +130,8 @@ class Rebuild:
         }
         full = self._full.cells(*span, to["responses"], to["touchpoints"])
         self._compared += len(full)
-        return difference(full, self._stored.cells(span))
+        stored = self._stored.cells(span)
+        return difference(as_time_went(full, stored), stored)
 
     def _write(self, span: Span, settled: pl.DataFrame) -> None:
         """New rebuild cells; read again, since a difference that stays is an error."""
@@ -201,10 +202,10 @@ def rebuild(
     prefix: str,
     metrics: Mapping[str, str],
     raw_retention: float,
+    terms: Terms,
     wanted: Span,
     show: Callable[[int], AbstractContextManager[Bar]],
     pace: Pace | None = None,
-    forget_ms: int = FORGET_MS,
 ) -> Result:
     """Make cells of origin 'rebuild' of what the raw tables hold and live counting left out.
 
@@ -216,7 +217,7 @@ def rebuild(
         wanted: which minutes; EVERYTHING for all.
         show: given the number of spans, a context manager whose value shows progress.
         pace: how patiently it waits for what moves.
-        forget_ms: how long a case may be silent before it is another one.
+        terms: what the configuration says of cases.
 
     Returns:
         `differences`: cells that the store does not give back as they were written. `details`: the changed ones.
@@ -224,7 +225,7 @@ def rebuild(
     Raises:
         FeedbackError: the archive or the roll is behind and does not catch up.
     """
-    run = Rebuild(client, prefix, metrics, raw_retention, pace or Pace(), forget_ms)
+    run = Rebuild(client, prefix, metrics, raw_retention, pace or Pace(), terms)
     spans = run.spans(wanted)
     with show(len(spans)) as bar:
         return run.run(wanted, spans, bar)

@@ -8,8 +8,8 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from pipeline.rebuild.difference import CELL, STORED
-from pipeline.rebuild.full import CLOCKS
 from pipeline.verify.ask import frame
+from pipeline.verify.clocks import MEASURES
 
 MOST_MINUTE = ((1 << 32) - 1) // 60  # what a DateTime holds
 SPAN = 4_000_000  # raw rows and cells of a span, about
@@ -17,7 +17,7 @@ REBUILD = "rebuild"
 _MINUTE = "intDiv(toInt64(toUnixTimestamp(bucket)), 60)"
 _HAPPENED = "intDiv(toUnixTimestamp64Milli(occurred_at), 60000)"
 _SURVEYS = "(metric IN ('nps', 'csat', 'ces') OR startsWith(metric, 'net_'))"
-_CLOCKS = f"(metric = 'resolution' AND instrument IN ({', '.join(map(repr, CLOCKS))}))"
+_CASES = f"((toString(metric), toString(instrument)) IN ({', '.join(map(str, MEASURES))}))"
 
 
 class Span(NamedTuple):
@@ -37,7 +37,7 @@ class StoredCells:
 
     def __init__(self, client: Client, *, cases: bool) -> None:
         self._client = client
-        self._covered = f"({_SURVEYS} OR metric = 'touchpoints'{' OR ' + _CLOCKS if cases else ''})"
+        self._covered = f"({_SURVEYS} OR metric = 'touchpoints'{' OR ' + _CASES if cases else ''})"
 
     def cells(self, span: Span) -> pl.DataFrame:
         """Those of a span that the recount can make: columns of STORED. Parts are added up."""

@@ -12,14 +12,15 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from pipeline.verify import told
-from pipeline.verify.clocks import FORGET_MS, MEASURES
+from pipeline.verify.clocks import MEASURES
 from pipeline.verify.ledger import CELL
 from pipeline.verify.raw import KINDS, Kind, RawTable
 from pipeline.verify.rebuilt import newest_run, rebuilt
-from pipeline.verify.recount import SUMS, Recount
+from pipeline.verify.recount import EXPECTED, Recount
 from pipeline.verify.result import MOST_DETAILS, Result, detail
 from pipeline.verify.stages import Pace, await_archive, roll_is_behind
 from pipeline.verify.suspects import Key, Suspect, Suspects
+from pipeline.verify.terms import Terms
 from pipeline.verify.told import Names, Outcomes, Place
 from pipeline.verify.versions import DEAD_LETTER
 
@@ -46,7 +47,7 @@ class Verification:
         horizons: milliseconds, by input.
         raw_retention: seconds.
         pace: how patiently.
-        forget_ms: how long a case may be silent before it is another one.
+        terms: what the configuration says of cases and answers.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Verification:
         horizons: Mapping[Kind, int],
         raw_retention: float,
         pace: Pace,
-        forget_ms: int = FORGET_MS,
+        terms: Terms,
     ) -> None:
         self._client = client
         self._pace = pace
@@ -65,9 +66,7 @@ class Verification:
         surveys = dict.fromkeys(metrics, told.SURVEY)
         self._tables = {kind: RawTable(client, kind, surveys) for kind in KINDS}
         self._recounts = {
-            f"{prefix}.{kind}": Recount(
-                self._tables[kind], f"{prefix}.{kind}", horizons[kind], oldest, forget_ms
-            )
+            f"{prefix}.{kind}": Recount(self._tables[kind], f"{prefix}.{kind}", horizons[kind], oldest, terms)
             for kind in KINDS
         }
         self._mapping = metrics
@@ -186,9 +185,11 @@ class Verification:
         stored = told.cells(self._client, max(first, begins), last)
         stored = self._covered(stored)
         both = wanted.join(stored, on=CELL, how="full", coalesce=True, suffix="_stored").with_columns(
-            pl.col("n", "total", "n_stored", "total_stored").fill_null(0), pl.col("cold").fill_null(False)
+            pl.col("n", "total", "n_stored", "total_stored", "maybe").fill_null(0),
+            pl.col("cold").fill_null(False),
         )
-        different = (pl.col("n") != pl.col("n_stored")) | (pl.col("total") != pl.col("total_stored"))
+        as_counted = pl.col("n_stored").is_between(pl.col("n"), pl.col("n") + pl.col("maybe"))
+        different = ~as_counted | (pl.col("total") != pl.col("total_stored"))
         wrong = both.filter(different & ~pl.col("cold") & (pl.col("minute") >= begins))
         differences = {
             ("cell", leaf, minute, bin_): ((n, total / 1000), (n_stored, total_stored / 1000))
@@ -202,8 +203,10 @@ class Verification:
         parts = [one.cells() for one in self._recounts.values()]
         if self._clocks_covered:
             hashes = told.resolution_leaves(self._client)
-            parts += [one.case_cells(hashes) for one in self._recounts.values() if one.kind == "touchpoints"]
-        return pl.concat(parts).select(*SUMS)
+            now = round(time.time() * 1000)
+            cases = (one for one in self._recounts.values() if one.kind == "touchpoints")
+            parts += [one.case_cells(hashes, now) for one in cases]
+        return pl.concat(parts).select(*EXPECTED)
 
     @property
     def _clocks_covered(self) -> bool:
@@ -277,9 +280,9 @@ def verify(
     prefix: str,
     horizons: Mapping[Kind, int],
     raw_retention: float,
+    terms: Terms,
     show: Callable[[int], Any],
     pace: Pace | None = None,
-    forget_ms: int = FORGET_MS,
 ) -> Result:
     """Recompute outcomes and cells from the raw tables and compare them with the store's.
 
@@ -290,8 +293,8 @@ def verify(
         raw_retention: seconds that raw rows are kept.
         show: given the number of offsets to recount, a context manager whose value shows progress.
         pace: how patiently differences are looked at again.
-        forget_ms: how long a case may be silent before it is another one.
+        terms: what the configuration says of cases and answers.
     """
-    run = Verification(client, prefix, horizons, raw_retention, pace or Pace(), forget_ms)
+    run = Verification(client, prefix, horizons, raw_retention, pace or Pace(), terms)
     with show(run.begin()) as bar:
         return run.run(bar)

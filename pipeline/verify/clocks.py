@@ -1,7 +1,4 @@
-"""Cases, recounted: of each life the earliest opening, and what happened from then on.
-
-What hangs on a schedule or on timers (business hours, SLA, FCR) is not recounted.
-"""
+"""Cases, recounted: what each clock and each share of a case shows, by the rules of docs/cases.md."""
 
 from __future__ import annotations
 
@@ -10,33 +7,22 @@ from collections.abc import Iterable, Iterator
 from math import ceil, log2
 from typing import NamedTuple
 
-MINUTE_MS = 60_000
-RESOLUTION = "resolution"
-REOPEN = "reopen"
-CLOCKS = ("first_reply", "first_resolution", "full_resolution", "agent")
-MEASURES = (*((RESOLUTION, clock) for clock in CLOCKS), (REOPEN, ""))  # that are recounted
-ACTIONS = (
-    *("case_opened", "case_replied", "case_contacted", "case_waiting"),
-    *("case_resumed", "case_resolved", "case_reopened", "case_closed"),
-)
-FORGET_MS = 90 * 86_400_000
+from pipeline.verify.hours import MINUTE_MS
+from pipeline.verify.lives import REOPENED, REPLIED, RESOLVED, CaseEvent, Life, lives
+from pipeline.verify.terms import Terms
+
+RESOLUTION, REOPEN, FCR, SLA_BREACH = "resolution", "reopen", "fcr", "sla_breach"
+CLOCKS = ("first_reply", "first_resolution", "full_resolution", "agent", "business")
+MEASURES = (*((RESOLUTION, clock) for clock in CLOCKS), *((share, "") for share in (REOPEN, FCR, SLA_BREACH)))
 _ZERO = -1000
 
 
-class CaseEvent(NamedTuple):
-    """A touchpoint event of a case, as the raw table has it."""
-
-    case_id: str
-    at: int
-    action: str
-    touchpoint: str
-    channel: str
-    segment: str | None
-    priority: str | None
-
-
 class Observation(NamedTuple):
-    """What one clock or share of one case shows, and where it counts. A share takes no time."""
+    """What one clock or share of one case shows, and where it counts. A share takes no time.
+
+    Attributes:
+        due: the instant from which time alone tells it; None: the events of the case tell it.
+    """
 
     metric: str
     instrument: str
@@ -46,17 +32,18 @@ class Observation(NamedTuple):
     minute: int
     bin: int
     milliseconds: int
+    due: int | None = None
 
 
 class Cases:
     """Every case of one source partition. A case lives in its partition alone.
 
     Args:
-        forget_ms: how long a case may be silent before it is another one.
+        terms: of the configuration.
     """
 
-    def __init__(self, forget_ms: int) -> None:
-        self._forget_ms = forget_ms
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
         self._events: dict[str, list[CaseEvent]] = defaultdict(list)
 
     def take(self, events: Iterable[CaseEvent]) -> None:
@@ -67,53 +54,75 @@ class Cases:
     def observations(self) -> Iterator[Observation]:
         """What the clocks of all cases show."""
         for events in self._events.values():
-            yield from observed(events, self._forget_ms)
+            yield from observed(events, self._terms)
+
+    def __iter__(self) -> Iterator[list[CaseEvent]]:
+        return iter(self._events.values())
 
 
-def observed(events: Iterable[CaseEvent], forget_ms: int) -> Iterator[Observation]:
+def observed(events: Iterable[CaseEvent], terms: Terms) -> Iterator[Observation]:
     """What the clocks of one case show, given all of its events in any order."""
-    life: list[CaseEvent] = []
-    for event in sorted((one for one in events if one.action in ACTIONS), key=lambda one: one.at):
-        if life and event.at - life[-1].at > forget_ms:
-            yield from _of_life(life)
-            life = []
-        life.append(event)
-    yield from _of_life(life)
+    found = list(events)
+    last = max((one.at for one in found), default=0)
+    for life in lives(found, terms.forget_ms):
+        for seen in _durations(life, terms):
+            yield seen
+        for seen in _shares(life, terms):
+            # an event of the case proves that its time has come
+            yield seen if seen.due is None or seen.due > last else seen._replace(due=None)
 
 
-def _of_life(events: list[CaseEvent]) -> Iterator[Observation]:
-    opened = [one for one in events if one.action == "case_opened"]
-    if not opened:
-        return
-    first = min(opened, key=_order)
-    resolved = _since(first, events, "case_resolved")
-    place = (first.touchpoint, first.channel, first.segment or "none")
-    ends = {
-        "first_reply": min(_since(first, events, "case_replied"), default=None),
-        "first_resolution": min(resolved, default=None),
-        "full_resolution": max(resolved, default=None),
-    }
-    for clock, end in ends.items():
-        if end is not None:
-            took = end - first.at
-            yield Observation(RESOLUTION, clock, *place, end // MINUTE_MS, duration_bin(took), took)
+def breach(life: Life, terms: Terms) -> tuple[int, bool, int | None] | None:
+    """When the promise was kept or broken, whether it was broken, and the instant from which time alone says so."""
+    due = terms.due(life.opening.at, life.opening.priority)
+    if due is None:
+        return None
+    first = min(life.times[RESOLVED], default=None)
+    if first is not None:
+        return (first, False, None) if first <= due else (due, True, None)
+    return None if life.stays_closed(due) else (due, True, due)
+
+
+def _durations(life: Life, terms: Terms) -> Iterator[Observation]:
+    opened, replied, resolved = life.opening.at, life.times[REPLIED], life.times[RESOLVED]
+    if replied:
+        yield _duration(life, "first_reply", replied[0], replied[0] - opened)
     if resolved:
-        end = max(resolved)
-        took = end - first.at - _waited(first, events, end)
-        yield Observation(RESOLUTION, "agent", *place, end // MINUTE_MS, duration_bin(took), took)
-        again = bool(_since(first, events, "case_reopened"))
-        yield Observation(REOPEN, "", *place, min(resolved) // MINUTE_MS, int(again), 0)
+        end, took = resolved[-1], resolved[-1] - opened
+        yield _duration(life, "first_resolution", resolved[0], resolved[0] - opened)
+        yield _duration(life, "full_resolution", end, took)
+        yield _duration(life, "agent", end, took - life.waited(end))
+        calendar = terms.calendar(life.opening.touchpoint)
+        worked = None if calendar is None else calendar.worked(opened, end)
+        if worked is not None:
+            yield _duration(life, "business", end, worked)
 
 
-def _waited(first: CaseEvent, events: Iterable[CaseEvent], end: int) -> int:
-    """Time spent waiting on the customer: from each `case_waiting` to what ends it next, but no time twice."""
-    ends = sorted(_since(first, events, "case_resumed") + _since(first, events, "case_resolved"))
-    waited, until = 0, first.at
-    for start in sorted(_since(first, events, "case_waiting")):
-        if until <= start < end:
-            until = next(at for at in ends if at >= start)
-            waited += until - start
-    return waited
+def _shares(life: Life, terms: Terms) -> Iterator[Observation]:
+    resolved, again = life.times[RESOLVED], life.times[REOPENED]
+    if resolved:
+        yield _share(life, REOPEN, resolved[0], yes=bool(again))
+        final = resolved[0] + terms.one_contact_ms
+        further = min((at for at in life.contacts + again if at <= final), default=None)
+        if further is None:
+            yield _share(life, FCR, final, yes=True, due=final)
+        else:
+            yield _share(life, FCR, max(further, resolved[0]), yes=False)
+    if (broken := breach(life, terms)) is not None:
+        at, yes, due = broken
+        yield _share(life, SLA_BREACH, at, yes=yes, due=due)
+
+
+def _place(life: Life) -> tuple[str, str, str]:
+    return life.opening.touchpoint, life.opening.channel, life.opening.segment or "none"
+
+
+def _duration(life: Life, clock: str, end: int, took: int) -> Observation:
+    return Observation(RESOLUTION, clock, *_place(life), end // MINUTE_MS, duration_bin(took), took)
+
+
+def _share(life: Life, metric: str, at: int, *, yes: bool, due: int | None = None) -> Observation:
+    return Observation(metric, "", *_place(life), at // MINUTE_MS, int(yes), 0, due)
 
 
 def duration_bin(milliseconds: int) -> int:
@@ -132,14 +141,3 @@ def _reaches(k: int, milliseconds: int) -> bool:
     """Whether 2^(k/8) seconds are at least so long, in whole numbers."""
     wanted, have = milliseconds**8, 1000**8
     return wanted <= have << k if k >= 0 else wanted << -k <= have
-
-
-def _since(first: CaseEvent, events: Iterable[CaseEvent], action: str) -> list[int]:
-    return [one.at for one in events if one.action == action and one.at >= first.at]
-
-
-def _order(one: CaseEvent) -> tuple[int, str, str, tuple[bool, str], tuple[bool, str]]:
-    """The earliest; of two at one instant the one whose dimensions sort first, and what is unknown last."""
-    segment, priority = one.segment, one.priority
-    names = (segment is None, segment or ""), (priority is None, priority or "")
-    return (one.at, one.touchpoint, one.channel, *names)

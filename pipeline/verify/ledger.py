@@ -55,7 +55,7 @@ class Ledger:
     def __init__(self, horizon: int, cold_until: int = NEVER) -> None:
         self._horizon = horizon
         self._cold_until = cold_until
-        self._watermark = NEVER
+        self.watermark = NEVER
         self._ids = pl.DataFrame(schema=_IDS | _CELL)
         self.cold_day = -1  # the last day of which the outcomes cannot be judged
 
@@ -85,8 +85,8 @@ class Ledger:
 
     def _with_limits(self, rows: pl.DataFrame) -> pl.DataFrame:
         """With the watermark before each row less the horizon."""
-        highest = np.maximum.accumulate(np.concatenate(([self._watermark], rows["at"].to_numpy())))
-        self._watermark = int(highest[-1])
+        highest = np.maximum.accumulate(np.concatenate(([self.watermark], rows["at"].to_numpy())))
+        self.watermark = int(highest[-1])
         limit = pl.Series("limit", highest[:-1] - self._horizon)
         rows = rows.with_columns(limit, minute=pl.col("at") // MINUTE_MS)
         rows = rows.with_columns(cold=pl.col("limit") < self._cold_until)
@@ -97,7 +97,7 @@ class Ledger:
     def _remember(self, known: pl.DataFrame, single: pl.DataFrame, several: pl.DataFrame) -> None:
         """What changed replaces what was known; what the horizon has passed is forgotten."""
         rest = self._ids.join(known.select("id"), on="id", how="anti") if len(known) else self._ids
-        limit = self._watermark - self._horizon
+        limit = self.watermark - self._horizon
         ids = pl.concat([rest, single.select(*_IDS, *_CELL), several])
         self._ids = ids.filter(pl.col("until") >= limit)
 

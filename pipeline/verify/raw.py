@@ -11,7 +11,7 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from pipeline.verify.ask import frame
-from pipeline.verify.clocks import ACTIONS, CaseEvent
+from pipeline.verify.lives import ACTIONS, CaseEvent
 from pipeline.verify.told import Names
 
 SPAN = 400_000  # offsets read at once: some forty bytes each
@@ -107,7 +107,8 @@ class RawTable:
         """Those of a span that count and belong to a case."""
         sql = f"""
             SELECT kafka_offset AS offset, assumeNotNull(case_id) AS case_id,
-                toUnixTimestamp64Milli(occurred_at) AS at, action, touchpoint, channel, segment, priority
+                toUnixTimestamp64Milli(occurred_at) AS at, action, touchpoint, channel, segment, priority,
+                customer_id
             FROM touchpoints FINAL
             WHERE {_WHERE} AND ifNull(case_id, '') != ''
                 AND has({{actions:Array(String)}}, action)

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from pipeline.verify.clocks import FORGET_MS, Cases
+from pipeline.verify.clocks import Cases
 from pipeline.verify.ledger import CELL, CHANGES, MINUTE_MS, Ledger
 from pipeline.verify.raw import SPAN, Beginning, RawTable
+from pipeline.verify.terms import Terms
 from pipeline.verify.told import Names
 from pipeline.verify.versions import NEVER
 
 HOUR_MS = 3_600_000  # how far an app's clock may run ahead: see `in_future` among the dead letters
 _FEW = 500_000  # rows of changes that are kept before they are added up
 SUMS: dict[str, type[pl.DataType]] = {**CHANGES, "total": pl.Int64}
+EXPECTED: dict[str, type[pl.DataType]] = {**SUMS, "maybe": pl.Int64}
 
 
 class Sums:
@@ -51,12 +53,10 @@ class Recount:
         topic: its full name.
         horizon: milliseconds.
         oldest: kafka_time before which rows may have been dropped by the retention of the raw table, ms.
-        forget_ms: how long a case may be silent before it is another one.
+        terms: of the configuration.
     """
 
-    def __init__(
-        self, table: RawTable, topic: str, horizon: int, oldest: int, forget_ms: int = FORGET_MS
-    ) -> None:
+    def __init__(self, table: RawTable, topic: str, horizon: int, oldest: int, terms: Terms) -> None:
         self.topic = topic
         self.kind = table.kind
         self.outcomes: Counter[tuple[int, int, str]] = (
@@ -67,7 +67,7 @@ class Recount:
         self._table = table
         self._horizon = horizon
         self._oldest = oldest
-        self._forget_ms = forget_ms
+        self._terms = terms
         self._sums = Sums()
         self._cases: dict[int, Cases] = {}
         self._ledgers: dict[int, Ledger] = {}
@@ -125,26 +125,40 @@ class Recount:
                 done(stop - after)
 
     def cells(self) -> pl.DataFrame:
-        """Cells as they must be: columns of SUMS. Without those of cases."""
-        return self._sums.frame()
+        """Cells as they must be: columns of EXPECTED. Without those of cases."""
+        return self._sums.frame().with_columns(maybe=pl.lit(0, pl.Int64))
 
-    def case_cells(self, hashes: Mapping[Names, int]) -> pl.DataFrame:
-        """Cells of cases."""
+    def case_cells(self, hashes: Mapping[Names, int], now: int) -> pl.DataFrame:
+        """Cells of cases: columns of EXPECTED.
+
+        What time alone tells (a promise is broken, one contact was enough) must count once the watermark of the
+        partition has come to it. A worker to which nothing comes goes by its own clock, and may tell it earlier:
+        `maybe` are observations that need not count yet.
+
+        Args:
+            hashes: of leaves.
+            now: milliseconds since 1970.
+        """
         counts: Counter[tuple[int, int, int]] = Counter()
         totals: Counter[tuple[int, int, int]] = Counter()
-        for cases in self._cases.values():
+        maybe: Counter[tuple[int, int, int]] = Counter()
+        for partition, cases in self._cases.items():
+            passed = min(now, self._ledgers[partition].watermark)
             for seen in cases.observations():
-                *names, minute, bin_, milliseconds = seen
+                *names, minute, bin_, milliseconds, due = seen
                 cell = hashes[Names(*names)], minute, bin_
-                counts[cell] += 1
-                totals[cell] += milliseconds
-        rows = [(*cell, n, False, totals[cell]) for cell, n in counts.items()]
-        return pl.DataFrame(rows, schema=SUMS, orient="row")
+                if due is None or due <= passed:
+                    counts[cell] += 1
+                    totals[cell] += milliseconds
+                elif due <= now + HOUR_MS:
+                    maybe[cell] += 1
+        rows = [(*cell, counts[cell], False, totals[cell], maybe[cell]) for cell in counts | maybe]
+        return pl.DataFrame(rows, schema=EXPECTED, orient="row")
 
     def _open(self, partition: int, after: int, cold_until: int = NEVER) -> None:
         self.position[partition] = after
         self._ledgers[partition] = Ledger(self._horizon, cold_until)
-        self._cases[partition] = Cases(self._forget_ms)
+        self._cases[partition] = Cases(self._terms)
 
     def _span(self, partition: int, after: int, to: int) -> None:
         rows = self._table.rows(partition, after, to)

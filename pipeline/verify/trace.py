@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,8 +13,10 @@ from clickhouse_connect.driver.client import Client
 
 from pipeline.verify import told
 from pipeline.verify.ask import frame
-from pipeline.verify.clocks import FORGET_MS, CaseEvent, observed
+from pipeline.verify.clocks import observed
+from pipeline.verify.lives import CaseEvent
 from pipeline.verify.raw import ASIDE, KINDS, Kind
+from pipeline.verify.terms import Terms
 from pipeline.verify.told import Names, Place
 from pipeline.verify.versions import COUNTED, NEVER, Cell, Known, step
 
@@ -73,9 +76,7 @@ class Trace:
         return asdict(self)
 
 
-def trace(
-    client: Client, prefix: str, horizons: Mapping[Kind, int], identity: str, forget_ms: int = FORGET_MS
-) -> Trace:
+def trace(client: Client, prefix: str, horizons: Mapping[Kind, int], identity: str, terms: Terms) -> Trace:
     """Look for a response_id, an event_id or a case_id.
 
     Args:
@@ -83,7 +84,7 @@ def trace(
         prefix: of the topics.
         horizons: milliseconds, by input.
         identity: what to look for.
-        forget_ms: how long a case may be silent before it is another one.
+        terms: of the configuration.
     """
     metrics = told.metrics_of_instruments(client)
     applied = told.outcomes(client, [f"{prefix}.{kind}" for kind in KINDS]).applied
@@ -94,7 +95,7 @@ def trace(
         found = _settled(kind, f"{prefix}.{kind}", rows, horizons[kind], metrics, applied)
         events += found
         if kind == "touchpoints":
-            clocks = _clocks(rows, found, identity, forget_ms)
+            clocks = _clocks(rows, found, identity, terms)
     return Trace(identity, events, _dead_letters(client, identity), clocks)
 
 
@@ -199,9 +200,7 @@ def _event(
     )
 
 
-def _clocks(
-    rows: pl.DataFrame, events: list[Event], identity: str, forget_ms: int
-) -> list[Mapping[str, Any]]:
+def _clocks(rows: pl.DataFrame, events: list[Event], identity: str, terms: Terms) -> list[Mapping[str, Any]]:
     """What the clocks of the case show, if `identity` is one."""
     counted = {(one.partition, one.offset) for one in events if one.outcome == COUNTED}
     mine = [
@@ -220,7 +219,8 @@ def _clocks(
             "bin": seen.bin,
             "seconds": seen.milliseconds / 1000,
         }
-        for seen in observed(mine, forget_ms)
+        for seen in observed(mine, terms)
+        if seen.due is None or seen.due <= time.time() * 1000
     ]
 
 

@@ -6,27 +6,37 @@ import random
 import time
 from collections import Counter, defaultdict
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
 
+from pipeline.cli.terms import terms_of
+from pipeline.config.cases import DAYS
 from pipeline.errors import FeedbackError
-from pipeline.measures.bins import bin_of
 from pipeline.rebuild.run import EVERYTHING, rebuild
 from pipeline.rebuild.stored import Span
 from pipeline.stores.client import connect
 from pipeline.stores.sink import Sink
 from pipeline.verify.check import verify
+from pipeline.verify.lives import ACTIONS
 from pipeline.verify.rebuilt import newest_run
 from pipeline.verify.rebuilt import rebuilt as checked
 from pipeline.verify.stages import Pace
+from tests.simulation.case_oracle import Rules, observed
 from tests.support.stores import set_up
 
 MINUTE, DAY = 60_000, 86_400_000
 QUICK = Pace(pause=0.05, still=0.1, most=2.0)
 DIMENSIONS = ("metric", "instrument", "touchpoint", "channel", "segment", "minute", "bin")
-ACTIONS = ["case_opened", "case_replied", "case_resolved", "case_contacted", "visited"]
+HOUR = 3_600_000
+AGO = 400 * DAY  # touchpoints happened, so that no promise is still open
+PROMISED = Rules({"high": 20 * HOUR}, 2 * DAY, DAY)
+CONFIGURED = {
+    "sla": {"high": {"target": "20h"}},
+    "cases": {"fcr_window": "2d", "forget_after": "1d"},
+    "schedules": {"default": {"hours": dict.fromkeys(DAYS, "00:00-24:00")}},
+}
 YEAR = 365 * DAY
 
 
@@ -40,7 +50,7 @@ class Silent:
 
 @pytest.fixture
 def there(settings, store):
-    configured = settings()
+    configured = settings(**CONFIGURED)
     set_up(configured)
     with connect(configured, write=True) as client:
         yield configured, client
@@ -53,6 +63,7 @@ def rebuilt(configured, client, wanted=EVERYTHING, **other):
         configured.kafka.prefix,
         metrics,
         400 * DAY / 1000,
+        terms_of(configured),
         wanted,
         lambda _: nullcontext(Silent()),
         QUICK,
@@ -82,22 +93,34 @@ def responses(rng, n, now, partitions=(0, 1)):
 
 
 def touchpoints(rng, n, now, partitions=(0, 1)):
-    return [
+    rows = [
         {
             "event_id": f"e{rng.randrange(n * 3)}",
-            "occurred_at": now - rng.randrange(3 * DAY) // MINUTE * MINUTE // rng.choice([1, 7]),
+            "occurred_at": now - AGO - rng.randrange(3 * DAY) // MINUTE * MINUTE // rng.choice([1, 7]),
             "source": "test",
             "touchpoint": rng.choice(["pay", "order"]),
             "channel": "web",
-            "action": rng.choice(ACTIONS),
+            "action": rng.choice([*ACTIONS, "visited"]),
             "case_id": rng.choice([None, "", *(f"c{k}" for k in range(n // 8))]),
             "segment": rng.choice([None, "", "new"]),
-            "priority": None,
+            "priority": rng.choice([None, "high"]),
+            "customer_id": None,
             "kafka_partition": rng.choice(partitions),
             "kafka_offset": k,
             "kafka_time": now + rng.randrange(50),
         }
         for k in range(n)
+    ]
+    return rows + clock_ends(now)
+
+
+def clock_ends(now):
+    """In each partition a last event, of no case, after which nothing is left to time."""
+    row = {"occurred_at": now - AGO + 9 * DAY, "source": "test", "touchpoint": "pay", "channel": "web"}
+    row |= {"action": "visited", "kafka_offset": 9_999, "kafka_time": now}
+    return [
+        {**row, "event_id": f"last {p}", "case_id": None, "segment": None, "kafka_partition": p}
+        for p in (0, 1)
     ]
 
 
@@ -144,27 +167,16 @@ def recount(answers, events):
 
 
 def clocks(case):
-    def order(row):
-        segment = row["segment"]
-        return (row["occurred_at"], row["touchpoint"], row["channel"], segment is None, segment or "")
-
-    opened = min((row for row in case if row["action"] == "case_opened"), key=order, default=None)
-    if opened is None:
-        return
-    for clock, action, which in (
-        ("first_reply", "case_replied", min),
-        ("first_resolution", "case_resolved", min),
-        ("full_resolution", "case_resolved", max),
-    ):
-        ends = [
-            r["occurred_at"]
-            for r in case
-            if r["action"] == action and r["occurred_at"] >= opened["occurred_at"]
-        ]
-        if ends:
-            end = which(ends)
-            took = end - opened["occurred_at"]
-            yield ("resolution", clock, *dimensions(opened), end // MINUTE, bin_of(took)), took
+    """By the plain program of the simulation; here every hour is worked."""
+    heard = [
+        row | {"occurred_at": datetime.fromtimestamp(row["occurred_at"] / 1000, UTC)}
+        for row in case
+        if row["action"] in ACTIONS
+    ]
+    for seen in observed(heard, PROMISED)[0]:
+        yield seen.cell, seen.total
+        if seen.cell[1] == "full_resolution":
+            yield ("resolution", "business", *seen.cell[2:]), seen.total
 
 
 def store_rows(client, prefix, answers, events, told=None):
@@ -224,12 +236,12 @@ def test_recount_minus_live_and_a_second_rebuild_changes_nothing(there, seed):
     wanted = recount(answers, events)
     some = {cell: both for cell, both in wanted.items() if rng.random() < 0.6}
     wrong = {(*cell[:5], cell[5] - 40_000, cell[6]): both for cell, both in list(some.items())[:50]}
-    strange = {("fcr", "", "pay", "web", "none", 29_000_000, 1): (5, 5000)}
+    strange = {("loyalty", "", "pay", "web", "none", 29_000_000, 1): (5, 5000)}
     live(client, {**some, **wrong, **strange})
     before = seen(client)
     found = rebuilt(configured, client)
     assert (found.differences, found.checked["still_moving"]) == (0, 0)
-    assert found.checked["not_covered"] == ["fcr/"]
+    assert found.checked["not_covered"] == ["loyalty/"]
     assert found.checked["changed"] == len(wanted) - len(some) + len(wrong)
     assert seen(client) == {**wanted, **strange}
     assert seen(client, "origin = 'live'") == before
@@ -257,7 +269,7 @@ def test_only_the_span_that_is_asked_for(there):
     rng, now = random.Random(6), 1_790_000_000_000
     answers, events = responses(rng, 300, now), touchpoints(rng, 200, now)
     store_rows(client, configured.kafka.prefix, answers, events)
-    minute = (now - DAY) // MINUTE
+    minute = (now - AGO - DAY) // MINUTE
     wanted = {
         cell: both for cell, both in recount(answers, events).items() if minute <= cell[5] < minute + 900
     }
@@ -294,7 +306,13 @@ def test_a_changed_mapping_moves_the_counts(there):
     assert rebuilt(configured, client, csat_1_5="net_1_5").checked["changed"] > 0
     horizons = {"responses": 10 * YEAR, "touchpoints": 10 * YEAR}
     found = verify(
-        client, configured.kafka.prefix, horizons, 400 * 86_400, lambda _: nullcontext(Silent()), QUICK
+        client,
+        configured.kafka.prefix,
+        horizons,
+        400 * 86_400,
+        terms_of(configured),
+        lambda _: nullcontext(Silent()),
+        QUICK,
     )
     assert {one["kind"] for one in found.details} <= {"outcome"}  # the counts of outcomes are made up here
     assert found.checked["other_mapping"] == ["csat/csat_1_5"]

@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 
+from pipeline.cli.terms import terms_of
 from pipeline.rebuild.run import EVERYTHING, rebuild
 from pipeline.reset.run import intend, reset
 from pipeline.stores.client import connect
@@ -90,9 +91,20 @@ def mended(configured):
     """Rebuild, then verify: how many cells were rebuilt."""
     prefix, keep, metrics = configured.kafka.prefix, 400 * DAY, _metrics(configured)
     with connect(configured, write=True) as client:
-        done = rebuild(client, prefix, metrics, keep, EVERYTHING, lambda _: nullcontext(Silent()), QUICK)
+        done = rebuild(
+            client,
+            prefix,
+            metrics,
+            keep,
+            terms_of(configured),
+            EVERYTHING,
+            lambda _: nullcontext(Silent()),
+            QUICK,
+        )
         assert (done.differences, done.checked["still_moving"]) == (0, 0)
-        found = verify(client, prefix, HORIZONS, keep, lambda _: nullcontext(Silent()), QUICK)
+        found = verify(
+            client, prefix, HORIZONS, keep, terms_of(configured), lambda _: nullcontext(Silent()), QUICK
+        )
         assert (found.differences, list(found.details)) == (0, [])
         return done.checked["changed"]
 

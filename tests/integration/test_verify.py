@@ -15,6 +15,8 @@ from contextlib import contextmanager, nullcontext
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from pipeline.cli.terms import terms_of
+from pipeline.config.cases import DAYS
 from pipeline.errors import FeedbackError
 from pipeline.events import wire
 from pipeline.events.partition import partition_of
@@ -24,6 +26,7 @@ from pipeline.stores.client import connect
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
 from pipeline.verify.check import verify
+from pipeline.verify.lives import ACTIONS
 from pipeline.verify.stages import Pace
 from pipeline.verify.trace import trace
 from tests.support.recount import full_recount_of_responses, read_topic, recount_responses
@@ -32,15 +35,11 @@ from tests.support.traffic import Traffic, produce
 
 HORIZONS = {"responses": 7 * 86_400_000, "touchpoints": 7 * 86_400_000}
 QUICK = Pace(pause=0.2, still=0.5, most=30.0)
-ACTIONS = [
-    "case_opened",
-    "case_replied",
-    "case_contacted",
-    "case_resolved",
-    "case_reopened",
-    "case_closed",
-    "visited",
-]
+PROMISED = {
+    "sla": {"high": {"target": "20m"}, "low": {"target": "10m", "schedule": "default"}},
+    "cases": {"fcr_window": "15m"},
+    "schedules": {"default": {"hours": dict.fromkeys(DAYS, "00:00-24:00"), "time_zone": "Europe/Paris"}},
+}
 
 
 class Silent:
@@ -54,7 +53,13 @@ class Silent:
 def checked(configured, pace=QUICK):
     with connect(configured, write=False) as client:
         return verify(
-            client, configured.kafka.prefix, HORIZONS, 400 * 86_400, lambda _: nullcontext(Silent()), pace
+            client,
+            configured.kafka.prefix,
+            HORIZONS,
+            400 * 86_400,
+            terms_of(configured),
+            lambda _: nullcontext(Silent()),
+            pace,
         )
 
 
@@ -102,9 +107,11 @@ async def touchpoints(bootstrap, topic, seed, n):
             "source": "test",
             "touchpoint": rng.choice(["support", "sales"]),
             "channel": rng.choice(["web", "phone"]),
-            "action": rng.choice(ACTIONS),
+            "action": rng.choice([*ACTIONS, "visited"]),
             "case_id": case,
             "segment": rng.choice([None, "", "new"]),
+            "priority": rng.choice([None, "high", "low"]),
+            "customer_id": rng.choice([None, "anna"]),
             "attributes": {},
         }
         value = wire.encode(schema("TouchpointEvent"), record) if k % 40 else b"no event"
@@ -117,10 +124,10 @@ async def touchpoints(bootstrap, topic, seed, n):
 @pytest.fixture
 def there(apache_kafka, settings, variables, store):
     kafka = {"bootstrap": apache_kafka, "session_timeout": "6s"}
-    configured = settings(kafka=kafka)
+    configured = settings(kafka=kafka, **PROMISED)
     asyncio.run(ensure(configured))
     set_up(configured)
-    return configured, variables(kafka=kafka)
+    return configured, variables(kafka=kafka, **PROMISED)
 
 
 @pytest.mark.slow
@@ -139,7 +146,7 @@ async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_foun
     seen = found["checked"]
     assert seen["raw_rows"] + seen["dead_letters"] == 9_000
     assert (seen["from"], seen["still_moving"]) == (None, 0)
-    assert seen["not_covered"] == ["fcr/"]
+    assert seen["not_covered"] == []
     assert all(one["offsets_without_record"] == 0 for one in seen["partitions"])
     await asyncio.to_thread(_tampering_is_found, configured)
     await _every_id_is_traced(configured, topics)
@@ -152,16 +159,18 @@ async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_foun
 
 def _tampering_is_found(configured):
     columns = "metric, instrument, touchpoint, channel, segment, bucket, bin, origin, part"
-    for metric in ("csat", "touchpoints", "resolution"):
+    tampered = [("csat", ""), ("touchpoints", ""), ("resolution", "agent"), ("resolution", "business")]
+    for metric, clock in [*tampered, ("reopen", ""), ("fcr", ""), ("sla_breach", "")]:
+        some = f"metric = '{metric}'" + (f" AND instrument = '{clock}'" if clock else "")
         one = (
             f"INSERT INTO cells SELECT {columns}, n {{}} 1, total, version + 1 FROM cells FINAL "
-            f"WHERE metric = '{metric}' ORDER BY {columns} LIMIT 1"
+            f"WHERE {some} ORDER BY {columns} LIMIT 1"
         )
         change(configured, one.format("+"))
         found = checked(configured)
         assert [detail["metric"] for detail in found.details] == [metric]
         assert found.details[0]["stored"]["n"] == found.details[0]["recounted"]["n"] + 1
-        assert found.details[0]["touchpoint"] and found.details[0]["instrument"]
+        assert found.details[0]["touchpoint"] and (clock in ("", found.details[0]["instrument"]))
         change(configured, one.format("-"))
     assert checked(configured).differences == 0
     change(
@@ -191,7 +200,9 @@ async def _every_id_is_traced(configured, topics):
     with connect(configured, write=False) as client:
         for value in identities:
             identity = value[6:38].decode("latin-1")
-            found = await asyncio.to_thread(trace, client, configured.kafka.prefix, HORIZONS, identity)
+            found = await asyncio.to_thread(
+                trace, client, configured.kafka.prefix, HORIZONS, identity, terms_of(configured)
+            )
             dead = {(one["partition"], one["offset"]) for one in found.dead_letters}
             assert found.events or dead
             assert dead <= expected.dead
@@ -252,8 +263,17 @@ async def test_rebuild_is_right_while_the_stream_moves(there, tmp_path, seed):
 def rebuilt(configured, pace):
     metrics = {name: one.metric for name, one in configured.catalogue().items()}
     with connect(configured, write=True) as client:
-        prefix, keep = configured.kafka.prefix, 400 * 86_400
-        return rebuild(client, prefix, metrics, keep, EVERYTHING, lambda _: nullcontext(Silent()), pace)
+        prefix, keep, terms = configured.kafka.prefix, 400 * 86_400, terms_of(configured)
+        return rebuild(
+            client,
+            prefix,
+            metrics,
+            keep,
+            terms,
+            EVERYTHING,
+            lambda _: nullcontext(Silent()),
+            pace,
+        )
 
 
 def _surveys(configured):

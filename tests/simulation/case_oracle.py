@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tests.support.recount import Cell, ms
@@ -15,6 +15,17 @@ ACTIONS = {
 SLA_MS = {"high": 45 * MINUTE}
 FCR_MS = 60 * MINUTE
 FORGET_MS = 35 * MINUTE
+
+
+class Rules(NamedTuple):
+    """Milliseconds: targets by priority, the week of FCR, and the silence that ends a life."""
+
+    sla: Mapping[str, int]
+    fcr: int
+    forget: int
+
+
+SIMULATED = Rules(SLA_MS, FCR_MS, FORGET_MS)
 
 
 class Seen(NamedTuple):
@@ -37,24 +48,24 @@ class Told(NamedTuple):
     one_contact: bool | None
 
 
-def observed(records: Iterable[dict[str, Any]]) -> tuple[list[Seen], Told | None]:
+def observed(records: Iterable[dict[str, Any]], rules: Rules = SIMULATED) -> tuple[list[Seen], Told | None]:
     """All observations of one case id, and its newest Resolution."""
     seen: list[Seen] = []
     told = None
-    for life in _lives(records):
+    for life in _lives(records, rules.forget):
         openings = sorted((r for r in life if r["action"] == "case_opened"), key=_rank)
         if openings:
-            of_life = _Life(openings[0], life)
+            of_life = _Life(openings[0], life, rules)
             seen += of_life.seen()
             told = of_life.told() or told
     return seen, told
 
 
-def _lives(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """A silence of more than FORGET_MS ends a life."""
+def _lives(records: Iterable[dict[str, Any]], forget: int) -> Iterator[list[dict[str, Any]]]:
+    """A silence of more than `forget` ends a life."""
     life: list[dict[str, Any]] = []
     for record in sorted(records, key=lambda r: ms(r["occurred_at"])):
-        if life and ms(record["occurred_at"]) - ms(life[-1]["occurred_at"]) > FORGET_MS:
+        if life and ms(record["occurred_at"]) - ms(life[-1]["occurred_at"]) > forget:
             yield life
             life = []
         life.append(record)
@@ -68,8 +79,9 @@ def _rank(record: dict[str, Any]) -> tuple[Any, ...]:
 
 
 class _Life:
-    def __init__(self, opening: dict[str, Any], life: list[dict[str, Any]]) -> None:
+    def __init__(self, opening: dict[str, Any], life: list[dict[str, Any]], rules: Rules) -> None:
         self.opening = opening
+        self.rules = rules
         self.opened = ms(opening["occurred_at"])
         self.times = {
             action: sorted(
@@ -130,11 +142,11 @@ class _Life:
             *(at for at in self.times["case_contacted"] if at > self.opened),
             *self.times["case_reopened"],
         ]
-        early = [at for at in further if at <= first + FCR_MS]
-        return (max(first, min(early)), False) if early else (first + FCR_MS, True)
+        early = [at for at in further if at <= first + self.rules.fcr]
+        return (max(first, min(early)), False) if early else (first + self.rules.fcr, True)
 
     def _breached(self) -> tuple[int, bool] | None:
-        target = SLA_MS.get(self.opening["priority"] or "")
+        target = self.rules.sla.get(self.opening["priority"] or "")
         if target is None:
             return None
         due, resolved = self.opened + target, self.times["case_resolved"]
