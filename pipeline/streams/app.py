@@ -18,9 +18,9 @@ from pipeline.journal.pack import NewerFormat
 from pipeline.streams.batches import Raw, scheduler
 from pipeline.streams.membership import Mandate
 from pipeline.streams.safe_consumer import transport
+from pipeline.streams.waiting import Room
 
 log = logging.getLogger(__name__)
-_IN_FLIGHT = 12  # batches of one topic: one partition's wait for the journal overlaps another's decoding
 _MAX_POLL_RECORDS = 32_768
 _FETCH_BYTES = 4 << 20
 Stopped = Callable[[], bool]
@@ -135,11 +135,11 @@ def _configured(options: AppOptions, topics: Collection[str]) -> faust.App:
 
 def _agent(app: faust.App, topic: str, handler: Handler, partitions: int, stopped: Stopped) -> None:
     async def agent(stream: Any) -> None:
-        slots = asyncio.Semaphore(_IN_FLIGHT)
+        room = Room()
         tasks: set[asyncio.Task[None]] = set()
         async for event in stream.noack().events():
-            await slots.acquire()
-            task = asyncio.create_task(_handle(handler, event, slots, stopped))
+            await room.enter(len(event.value))
+            task = asyncio.create_task(_handle(handler, event, room, stopped))
             tasks.add(task)  # the loop keeps only weak references
             task.add_done_callback(tasks.discard)
 
@@ -147,12 +147,12 @@ def _agent(app: faust.App, topic: str, handler: Handler, partitions: int, stoppe
     app.agent(channel, concurrency=1, name=f"{topic}-agent")(agent)
 
 
-async def _handle(handler: Handler, event: Any, slots: asyncio.Semaphore, stopped: Stopped) -> None:
+async def _handle(handler: Handler, event: Any, room: Room, stopped: Stopped) -> None:
     tp = event.message.tp
     what = f"a batch of {tp.topic}/{tp.partition}"
     if await _or_die(what, stopped, handler.on_batch, tp.partition, event.value):
         event.ack()
-    slots.release()
+    room.leave(len(event.value))
 
 
 def _follow_assignment(

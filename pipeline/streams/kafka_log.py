@@ -23,10 +23,10 @@ _REQUEST_MS = 15_000
 
 
 class Broker:
-    """Connections of one worker for everything that Faust does not do: two producers, one admin, readers on demand.
+    """Connections of one worker for everything that Faust does not do: three producers, one admin, readers on demand.
 
     A producer has one request to a broker under way: the journal, which each batch waits for, has one of its own, and
-    so does not stand in line behind megabytes of cells.
+    so have the deltas, which the scores wait for. Neither stands in line behind megabytes of cells.
 
     Args:
         options: what every client of this cluster needs: bootstrap_servers, security.
@@ -44,7 +44,7 @@ class Broker:
         """Connect the producers; raises KafkaError while the broker is away."""
         made: list[AIOKafkaProducer] = []
         try:
-            for _ in range(2):
+            for _ in range(3):
                 made.append(await self._connected())
         except BaseException:
             await asyncio.gather(*map(stopped, made), return_exceptions=True)
@@ -67,8 +67,13 @@ class Broker:
 
     @property
     def outputs(self) -> AIOKafkaProducer:
-        """For what is sent downstream."""
+        """For what the tally sends downstream."""
         return self._connected_ones()[1]
+
+    @property
+    def results(self) -> AIOKafkaProducer:
+        """For what the roll publishes."""
+        return self._connected_ones()[2]
 
     async def reader(self, tp: TopicPartition) -> AIOKafkaConsumer:
         """A consumer without a group, assigned to one partition."""

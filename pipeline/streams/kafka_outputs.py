@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -13,7 +13,6 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from pipeline.events.wire import Heads, under
 from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Send
-from pipeline.streams.kafka_log import Broker
 
 Pair = tuple[bytes | None, bytes]
 
@@ -21,13 +20,17 @@ Pair = tuple[bytes | None, bytes]
 class KafkaOutputs:
     """See `journal.outbox.Outputs`; many small records go together.
 
+    Args:
+        producer: gives the one that sends; asked each time, since the connections come later.
+        prefix: of the topics.
+
     Attributes:
         heads: headers of a schema registry to send under, where there is one.
     """
 
-    def __init__(self, broker: Broker, prefix: str) -> None:
+    def __init__(self, producer: Callable[[], AIOKafkaProducer], prefix: str) -> None:
         self.heads: Heads = {}
-        self._broker = broker
+        self._producer = producer
         self._prefix = prefix
 
     async def send(self, sends: Sequence[Send]) -> list[int]:
@@ -57,7 +60,7 @@ class KafkaOutputs:
 
     async def _append(self, topic: str, partition: int, pairs: Sequence[Pair]) -> list[int]:
         """Record batches of our own making: a producer call for each pair would cost 15 us."""
-        producer, futures, counts = self._broker.outputs, [], []
+        producer, futures, counts = self._producer(), [], []
         try:
             for batch in _batches(producer, self._headed(pairs)):
                 counts.append(batch.record_count())

@@ -19,6 +19,7 @@ from pipeline.streams.outgoing import OUTCOMES, progress_value
 from pipeline.streams.ownership import Ownership
 from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.tally_metrics import TallyMetrics, Told
+from pipeline.streams.waiting import Waiting
 
 log = logging.getLogger(__name__)
 _STUCK = 15.0  # seconds without progress after which the worker reads for itself
@@ -32,6 +33,8 @@ class Owned:
     def __init__(self, partition: SourcePartition) -> None:
         self.partition = partition
         self.lock = asyncio.Lock()
+        self.telling = asyncio.Lock()  # who sends outcome counts
+        self.waiting = Waiting()
         self.ready = False
         self.untold: set[int] = set()  # days whose outcome counts changed since they were sent
         self.told = Told()
@@ -95,23 +98,30 @@ class Tally(Ownership[Owned]):
         return owned
 
     async def on_batch(self, partition: int, records: Records) -> None:
-        """Settle a batch; everything in it is in the journal when this returns."""
+        """Settle a batch, and those that wait behind it; everything in it is in the journal when this returns."""
         owned = self._own(partition)
+        owned.waiting.add(records)
         self._busy += 1
         try:
             async with owned.lock:
-                await self._recovered(owned)
-                await self._apply(owned, records)
+                if owned.waiting.holds(records):
+                    await self._recovered(owned)
+                    await owned.waiting.rest()
+                    together = owned.waiting.together(records)
+                    await self._apply(owned, Records.concat(together))
+                    owned.waiting.settled(together)
         finally:
+            owned.waiting.settled([records])
             self._busy -= 1
             self._delivered = time.monotonic()
 
     async def tick(self) -> int:
-        """Send what is owed downstream; how much was sent."""
-        sent = 0
-        for owned in self._ready():
-            sent += await self._publish(owned)
-        return sent
+        """Send what is owed downstream; how many effects went out. One partition does not wait for another."""
+        return sum(await asyncio.gather(*map(self._publish, self._ready())))
+
+    async def tell(self) -> None:
+        """Send the outcome counts that changed. They wait for a batch that is being settled; what is owed does not."""
+        await asyncio.gather(*map(self._tell_outcomes, self._ready()))
 
     async def drained(self, partition: int, end: int) -> bool:
         """Everything before `end` is applied and everything it owes was sent."""
@@ -124,6 +134,7 @@ class Tally(Ownership[Owned]):
             position = await self._catch(owned)
         if position < end or await self._overdue(owned):
             return False
+        await self._tell_outcomes(owned)
         return not owned.partition.state.outbox and not owned.untold
 
     async def observe(self) -> None:
@@ -237,18 +248,27 @@ class Tally(Ownership[Owned]):
 
     async def _publish(self, owned: Owned) -> int:
         try:
-            sent = await owned.partition.publish()
-            return sent + await self._publish_outcomes(owned)
+            return await owned.partition.publish()
         except Unknown as error:
-            log.warning("could not publish, trying again", extra={"topic": self.topic, "error": str(error)})
+            self._not_published(error)
             return 0
 
-    async def _publish_outcomes(self, owned: Owned) -> int:
+    async def _tell_outcomes(self, owned: Owned) -> None:
+        async with owned.telling:
+            try:
+                await self._publish_outcomes(owned)
+            except Unknown as error:
+                self._not_published(error)
+
+    def _not_published(self, error: Unknown) -> None:
+        log.warning("could not publish, trying again", extra={"topic": self.topic, "error": str(error)})
+
+    async def _publish_outcomes(self, owned: Owned) -> None:
         """Absolute counts of the days that changed; the version is the applied offset they belong to."""
-        days, state = set(owned.untold), owned.partition.state
-        if not days:
-            return 0
+        if not owned.untold:
+            return
         async with owned.lock:  # a fold may run in a thread: counts and applied offset must be of one moment
+            state = owned.partition.state
             version, outcomes, numbers = state.applied, dict(state.outcomes), dict(state.numbers)
             days = set(owned.untold)
             owned.untold.clear()
@@ -263,7 +283,6 @@ class Tally(Ownership[Owned]):
         except Unknown:
             owned.untold |= days
             raise
-        return len(values)
 
 
 def _clock(owned: Owned) -> int:

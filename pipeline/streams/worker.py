@@ -74,7 +74,8 @@ class Worker:
         self.topics = Topics(settings.kafka.prefix)
         self.metrics = Metrics.of(settings)
         self.broker = Broker(client_options(settings))
-        self.outputs = KafkaOutputs(self.broker, settings.kafka.prefix)
+        self.outputs = KafkaOutputs(lambda: self.broker.outputs, settings.kafka.prefix)
+        self.results = KafkaOutputs(lambda: self.broker.results, settings.kafka.prefix)
         self.registry = Registry(settings.registry_url, self.metrics) if settings.registry_url else None
         self.originals = Originals(self.topics.kept_places(), self.broker.topic_ids)
         self.stop = asyncio.Event()
@@ -134,7 +135,7 @@ class Worker:
     async def _name_schemas(self) -> None:
         """Whoever reads our topics asks the registry what the ids in them mean."""
         if self.registry and not self.stop.is_set():
-            self.outputs.heads = await self.registry.heads(self.settings.kafka.prefix)
+            self.outputs.heads = self.results.heads = await self.registry.heads(self.settings.kafka.prefix)
 
     async def _work(self, stack: AsyncExitStack, *, drain: bool) -> int:
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._compare_topics())]
@@ -155,6 +156,7 @@ class Worker:
                 return await self._until_stopped(tasks)
             tasks.append(asyncio.create_task(self._watch(app)))
         tasks += [asyncio.create_task(self._publish(tally)) for tally in self.tallies.values()]
+        tasks += [asyncio.create_task(self._tell(tally)) for tally in self.tallies.values()]
         tasks += [asyncio.create_task(self._roll_on(self.roll))] if self.roll else []
         return await self._until_stopped(tasks)
 
@@ -232,6 +234,12 @@ class Worker:
             while await tally.tick() and not self.stop.is_set():
                 pass
 
+    async def _tell(self, tally: Tally) -> None:
+        """How many records came to which outcome: every tick, since nobody waits for it."""
+        while not self.stop.is_set():
+            await sleep(self.stop, TICK)
+            await tally.tell()
+
     async def _roll_on(self, roll: Roll) -> None:
         """Windows roll by the clock, also when nothing arrives."""
         way = GiveWay()
@@ -248,7 +256,7 @@ class Worker:
         def logs(q: int) -> tuple[Log, Log]:
             return KafkaLog(self.broker, self.topics.deltas, q), KafkaLog(self.broker, self.topics.roll, q)
 
-        return Roll(self.settings, logs, self.outputs, self.metrics, run=self._in_thread)
+        return Roll(self.settings, logs, self.results, self.metrics, run=self._in_thread)
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))

@@ -115,7 +115,7 @@ async def test_markers_of_transactions_are_passed_over(
 async def test_many_small_records_and_sends_in_order(kafka: str, settings: Callable[..., Settings]) -> None:
     configured = settings(kafka={"bootstrap": kafka})
     async with connected(configured) as broker:
-        outputs = KafkaOutputs(broker, configured.kafka.prefix)
+        outputs = KafkaOutputs(lambda: broker.outputs, configured.kafka.prefix)
         pairs = [(b"key", b"%d" % k) for k in range(5_000)]
         await outputs.send_many("cells", 2, pairs)
         offsets = await outputs.send([Send("cells", 2, b"key", b"last"), Send("scores", 0, b"k", b"first")])

@@ -55,7 +55,7 @@ async def everything(broker, topic):
 async def test_cells_and_scores_arrive_and_a_second_owner_repeats_them(broker):
     configured, broker = broker
     prefix, minute = configured.kafka.prefix, int(time.time()) // 60
-    outputs, told = KafkaOutputs(broker, prefix), Metrics.of(configured)
+    outputs, told = KafkaOutputs(lambda: broker.results, prefix), Metrics.of(configured)
     values = [
         delta(1, [(5, 3), (1, 1)], minute),
         delta(1, [(5, 3), (1, 1)], minute),

@@ -1,0 +1,98 @@
+"""Small batches go together, large ones do not, and a topic has room for many small ones."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.events.records import Records
+from pipeline.streams.tally import Tally
+from pipeline.streams.waiting import Room, Waiting
+
+
+def batch(first, n):
+    return Records.of([b""] * n, list(range(first, first + n)), [0] * n)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3000), st.booleans()), min_size=1, max_size=8))
+def test_what_goes_together_goes_on_where_the_one_before_ends(drawn):
+    waiting, batches, offset = Waiting(), [], 0
+    for n, hole in drawn:
+        batches.append(batch(offset + hole, n))
+        waiting.add(batches[-1])
+        offset += n + hole
+    found = waiting.together(batches[0])
+    assert [one.first for one in found] == [one.first for one in batches[: len(found)]]
+    whole = Records.concat(found)
+    assert len(whole) == whole.last + 1 - whole.first
+    assert len(found) == 1 or len(whole) <= 4096
+    if len(found) < len(batches):
+        behind = batches[len(found)]
+        assert behind.first > whole.last + 1 or len(whole) + len(behind) > 4096
+    waiting.settled(found)
+    assert [waiting.holds(one) for one in batches] == [k >= len(found) for k in range(len(batches))]
+
+
+async def test_a_topic_has_room_for_many_small_batches_and_for_a_few_large_ones():
+    for size, fits in ((10, 1638), (30_000, 12)):
+        room = Room()
+        for _ in range(fits):
+            await room.enter(size)
+        waits = asyncio.create_task(room.enter(size))
+        await asyncio.sleep(0)
+        assert not waits.done()
+        room.leave(size)
+        await waits
+
+
+class Partition:
+    """Settles nothing until it is told to; remembers what it was given."""
+
+    def __init__(self):
+        self.given, self.began, self.go = [], asyncio.Event(), asyncio.Event()
+        self.state = SimpleNamespace(outcomes={}, applied=-1, index=(), leaves=(), outbox={})
+        self.journal = SimpleNamespace(snapshot_time=0)
+        self.partition = self.expired = 0
+
+    async def recover(self):
+        pass
+
+    async def apply(self, records):
+        self.given.append((records.first, records.last))
+        self.began.set()
+        await self.go.wait()
+        if records.first == 90:
+            raise ValueError
+        return []
+
+    async def tidy(self):
+        return False
+
+
+async def test_batches_that_came_meanwhile_are_settled_at_once_and_each_is_told():
+    partition = Partition()
+    metrics = SimpleNamespace(recovery=lambda *_: None, latency=lambda *_: None, forget=None)
+    tally = Tally("responses", 1, None, lambda _: partition, metrics)
+    sent = [asyncio.create_task(tally.on_batch(0, batch(0, 10)))]
+    await partition.began.wait()
+    sent += [asyncio.create_task(tally.on_batch(0, batch(k, 10))) for k in (10, 20, 30, 50, 90)]
+    await asyncio.sleep(0)
+    sent[2].cancel()
+    partition.go.set()
+    done = await asyncio.gather(*sent, return_exceptions=True)
+    # the first alone, those behind it together, but never over a hole
+    assert partition.given == [(0, 9), (10, 19), (30, 39), (50, 59), (90, 99)]
+    assert [type(one) for one in done] == [
+        type(None),
+        type(None),
+        asyncio.CancelledError,
+        type(None),
+        type(None),
+        ValueError,
+    ]
+    partition.given.clear()
+    await asyncio.gather(*(tally.on_batch(0, batch(k, 10)) for k in (100, 110, 120)))
+    assert partition.given == [(100, 129)]
