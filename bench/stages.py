@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from bench.responses import Responses, responses
-from pipeline.cli.worker import _keep_freed_memory
+from pipeline.cli.worker import _collect_rarely, _keep_freed_memory
+from pipeline.config import Settings
 from pipeline.events import batch as batch_module
 from pipeline.events import part as part_module
 from pipeline.events.block import Block
@@ -24,6 +25,7 @@ from pipeline.events.records import Records
 from pipeline.events.skim import Skim
 from pipeline.journal import decide as decide_module
 from pipeline.journal import outcomes as outcomes_module
+from pipeline.journal.callbacks import Callbacks
 from pipeline.journal.deltas import Delta, pack_delta, unpack_delta
 from pipeline.journal.effect import pack_effect
 from pipeline.journal.grouping import Changes
@@ -104,6 +106,7 @@ def _inside(watch: Stopwatch) -> None:
     watch.inside(outcomes_module, "repeats", "repeats in the batch")
     watch.inside(Index, "find", "look up the ids")
     watch.inside(Changes, "by_partition", "group into cells")
+    watch.inside(Callbacks, "messages", "follow-ups")
     watch.inside(decide_module, "_outcomes", "count the outcomes")
     watch.inside(part_module, "partitions_of", "look for misplaced ones")
 
@@ -124,7 +127,10 @@ def batches(sent: Responses) -> Iterator[tuple[int, Records]]:
 def measure(sent: Responses) -> Stopwatch:
     """Everything that the worker does with the responses but for talking to others, one batch after the other."""
     watch = Stopwatch()
-    decider = decide_module.DecideResponses("responses", SHIPPED, _HORIZON_MS, PARTITIONS)
+    callbacks = Callbacks(SHIPPED, Settings().follow_ups.milliseconds(), PARTITIONS)
+    decider = decide_module.DecideResponses(
+        "responses", SHIPPED, _HORIZON_MS, PARTITIONS, callbacks=callbacks
+    )
     decide = watch.around("decide", decider)
     _inside(watch)
     pack = watch.around("pack the journal record", pack_effect)
@@ -195,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=1000.0)
     given = parser.parse_args(arguments)
     _keep_freed_memory()
+    _collect_rarely()
     watch = measure(responses(given.records, rate=given.rate))
     print("\n".join(watch.table(given.records)))
 

@@ -80,9 +80,9 @@ class Batch:
         """A field of numbers that are never null."""
         return self._ordered([part.numbers(name) for part in self.parts])
 
-    def strings(self, name: str) -> list[str | None]:
-        """A field of texts, None for null. For some records: it takes each out by itself."""
-        found = [text for part in self.parts for text in part.strings(name)]
+    def utf8s(self, name: str) -> list[bytes | None]:
+        """A field of texts as they came, None for null. For some records: it takes each out by itself."""
+        found = [text for part in self.parts for text in part.utf8s(name)]
         return found if self.order is None else [found[k] for k in self.order.tolist()]
 
     def sizes(self, name: str) -> npt.NDArray[np.int64]:

@@ -21,13 +21,15 @@ class Block:
 
     Attributes:
         values: as they came.
-        buffer: uint8, all values joined, with padding behind them; perhaps others between them.
+        raw: all values joined, with padding behind them; perhaps others between them.
+        buffer: uint8, the same bytes.
         start: where in the buffer each value begins.
         end: where it ends.
         others: ranges (start, size) of the buffer that are no values of this block.
     """
 
     values: Sequence[bytes]
+    raw: bytes
     buffer: npt.NDArray[np.uint8]
     start: Int64s
     end: Int64s
@@ -40,16 +42,16 @@ class Block:
     def of(values: Sequence[bytes]) -> Block:
         """Join values; TypeError if there is a None among them."""
         size = np.fromiter(map(len, values), np.int64, len(values))
-        buffer = np.frombuffer(b"".join([*values, bytes(PADDING)]), np.uint8)
+        raw = b"".join([*values, bytes(PADDING)])
         end = np.cumsum(size)
-        return Block(values, buffer, end - size, end)
+        return Block(values, raw, np.frombuffer(raw, np.uint8), end - size, end)
 
     def some(self, mask: Mask) -> Block:
         """Only the values of the mask; the buffer stays as it is."""
         rows, rest = np.flatnonzero(mask), np.flatnonzero(~mask)
         others = (*self.others, (self.start[rest], self.end[rest] - self.start[rest]))
         values = [self.values[row] for row in rows.tolist()]
-        return Block(values, self.buffer, self.start[rows], self.end[rows], others)
+        return Block(values, self.raw, self.buffer, self.start[rows], self.end[rows], others)
 
     def schema_ids(self) -> Int64s:
         """The schema id in each value's header; NO_HEADER where there is no header."""

@@ -5,9 +5,10 @@ A tick may publish tens of thousands of cells; fastavro takes 9 us for each, thi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import lru_cache
+from itertools import groupby, repeat
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ class Texts:
     at: Sequence[int]
 
 
-Column = Texts | npt.NDArray[Any]
+Utf8s = list[bytes | None]  # a column of texts, each of one row only; None for null
+Column = Texts | Utf8s | npt.NDArray[Any]
 
 
 def encode_many(schema: RecordSchema, columns: Mapping[str, Column]) -> list[bytes]:
@@ -39,20 +41,17 @@ def encode_many(schema: RecordSchema, columns: Mapping[str, Column]) -> list[byt
 
     Args:
         schema: every field is a string, a number (times in milliseconds), a boolean, or null or one of these.
-        columns: by field name, of one length: texts as `Texts`; integers as int64, NULL for null; doubles as float64,
-            NaN for null; booleans as bool.
+        columns: by field name, of one length: texts as `Texts` or `Utf8s`; integers as int64, NULL for null; doubles as
+            float64, NaN for null; booleans as bool.
     """
     kinds = {field["name"]: _kind(field["type"]) for field in schema.avro["fields"]}
     rows = _rows(columns)
-    pieces: list[list[bytes]] = []
-    before = header(schema.schema_id)
+    pieces: list[Iterable[bytes]] = [repeat(header(schema.schema_id), rows)]
     for looked_up, run in groupby(kinds, lambda name: _is_looked_up(columns[name])):
         if looked_up:
-            pieces.append(_texts(before, [(kinds[name], columns[name]) for name in run]))
+            pieces += _texts([(kinds[name], columns[name]) for name in run])
         else:
-            parts = [_part(kinds[name], columns[name], rows) for name in run]
-            pieces.append(cut([always(before, rows), *parts]))
-        before = b""
+            pieces.append(cut([_part(kinds[name], columns[name], rows) for name in run]))
     return [b"".join(parts) for parts in zip(*pieces, strict=True)]
 
 
@@ -72,12 +71,12 @@ def always(data: bytes, rows: int) -> Part:
 
 
 def _rows(columns: Mapping[str, Column]) -> int:
-    (rows,) = {len(column.at) if isinstance(column, Texts) else len(column) for column in columns.values()}
+    (rows,) = {len(c.at) if isinstance(c, Texts) else len(c) for c in columns.values()}
     return rows
 
 
 def _is_looked_up(column: Column) -> bool:
-    return isinstance(column, Texts) and len(column.values) != 1
+    return isinstance(column, list) or (isinstance(column, Texts) and len(column.values) != 1)
 
 
 def _part(kind: str, column: Column, rows: int) -> Part:
@@ -97,26 +96,41 @@ def _kind(kind: Any) -> str:
     return plain
 
 
-def _texts(before: bytes, columns: Sequence[tuple[str, Column]]) -> list[bytes]:
-    """Neighbouring texts behind `before`; those chosen by the same `at` are joined before they are looked up."""
-    pieces: list[tuple[list[bytes], Sequence[int]]] = []
-    for kind, column in columns:
-        assert isinstance(column, Texts)  # noqa: S101 - a caller's mistake, for mypy
-        coded = [_text(kind, value) for value in column.values]
-        if pieces and pieces[-1][1] is column.at:
-            joined, _ = pieces.pop()
-            coded = [a + b for a, b in zip(joined, coded, strict=True)]
-        elif not pieces:
-            coded = [before + text for text in coded]
-        pieces.append((coded, column.at))
-    looked_up = [[coded[k] for k in at] for coded, at in pieces]
-    return looked_up[0] if len(looked_up) == 1 else [b"".join(p) for p in zip(*looked_up, strict=True)]
+def _texts(columns: Sequence[tuple[str, Column]]) -> Iterator[list[bytes]]:
+    """Neighbouring texts; those chosen by the same `at` are joined before they are looked up."""
+    for at, run in groupby(columns, lambda one: one[1].at if isinstance(one[1], Texts) else None):
+        kinds, some = zip(*run, strict=True)
+        if at is None:
+            yield from (_own(kind, values) for kind, values in zip(kinds, some, strict=True))
+        else:
+            coded = [_joined(kinds, row) for row in zip(*(column.values for column in some), strict=True)]
+            yield [coded[k] for k in at]
+
+
+@lru_cache(maxsize=1 << 16)  # batch after batch the same
+def _joined(kinds: tuple[str, ...], texts: tuple[str | None, ...]) -> bytes:
+    return b"".join(map(_text, kinds, texts))
+
+
+def _own(kind: str, values: Utf8s) -> list[bytes]:
+    """A loop without a call: there may be as many of them as records."""
+    heads = _HEADS if kind == "string?" else _SIZES
+    known = len(heads)
+    return [
+        _NULL
+        if value is None
+        else heads[size] + value
+        if (size := len(value)) < known
+        else _utf8(kind, value)
+        for value in values
+    ]
 
 
 def _text(kind: str, value: str | None) -> bytes:
-    if value is None:
-        return _NULL
-    data = value.encode()
+    return _NULL if value is None else _utf8(kind, value.encode())
+
+
+def _utf8(kind: str, data: bytes) -> bytes:
     size = _SIZES[len(data)] if len(data) < len(_SIZES) else _size(len(data))
     return _SOME + size + data if kind == "string?" else size + data
 
@@ -130,6 +144,7 @@ def _size(length: int) -> bytes:
 
 
 _SIZES = tuple(map(_size, range(256)))
+_HEADS = tuple(_SOME + size for size in _SIZES)
 
 
 def _longs(values: npt.NDArray[Any]) -> Part:

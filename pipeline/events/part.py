@@ -17,7 +17,7 @@ from pipeline.events.block import Block
 from pipeline.events.found import Entries, Found, Int64s, Mask, Numbers, Texts
 from pipeline.events.frames import frame
 from pipeline.events.ids import id128
-from pipeline.events.labels import Labels, labels_of, strings
+from pipeline.events.labels import Labels, labels_of
 from pipeline.events.layout import Field, Layout
 from pipeline.events.placement import partitions_of
 from pipeline.events.words import Uint64s
@@ -61,9 +61,14 @@ class Part:
         present = None if found.present is None else found.present[self.good]
         return Texts(found.start[self.good], found.size[self.good], present)
 
-    def strings(self, name: str) -> list[str | None]:
+    def utf8s(self, name: str) -> list[bytes | None]:
         """A field of texts, cut out of every record."""
-        return list(strings(self.block.buffer.data, self.texts(name)))
+        texts, raw = self.texts(name), self.block.raw
+        places = zip(texts.start.tolist(), (texts.start + texts.size).tolist(), strict=True)
+        if texts.present is None:
+            return [raw[a:b] for a, b in places]
+        there = texts.present.tolist()
+        return [raw[a:b] if known else None for (a, b), known in zip(places, there, strict=True)]
 
     def labels(self, names: Sequence[str]) -> Labels:
         """The distinct rows of these fields of texts, and which of them each record has."""

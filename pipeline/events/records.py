@@ -57,7 +57,8 @@ class Records:
         """The records beyond `offset`."""
         if not len(self) or offset < self.first:
             return self
-        return self.split(int(np.searchsorted(self.offsets, offset, side="right")))[1]
+        rest = int(np.searchsorted(self.offsets, offset, side="right"))
+        return Records(self.values[rest:], self.offsets[rest:], self.times[rest:])
 
     @staticmethod
     def of(values: Sequence[bytes | None], offsets: Sequence[int], times: Sequence[int]) -> Records:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +15,13 @@ from pipeline.events.labels import Labels
 from pipeline.events.schemas import schema
 from pipeline.journal.index import Ids, Int64s
 from pipeline.journal.leaves import Leaves
-from pipeline.journal.messages import Message
+from pipeline.journal.messages import NO_MESSAGES, Messages
 from pipeline.journal.outcomes import Outcome, Settled
 from pipeline.measures.instruments import Instrument
 
 FOLLOW_UPS = "follow-ups"
 KEY = ("customer_id", "case_id")  # the first that is not empty is the key of the Kafka record
-
+_ANSWER = b"/answer"  # behind the id of the response
 
 _Id = tuple[int, int]
 
@@ -54,33 +55,41 @@ class Callbacks:
     ) -> None:
         self._partitions = partitions
         groups = {name: one.alarming for name, one in instruments.items()}
-        self._alarms = {
+        wanted = {
             name: Alarm(*group, due_ms[group.name])
             for name, group in groups.items()
             if group is not None and group.name in due_ms
         }
+        self._number: dict[str | None, int] = {name: k for k, name in enumerate(wanted, start=1)}
+        alarms = (_NO_ALARM, *wanted.values())
+        self._kinds = [one.kind for one in alarms]
+        self._first, self._last, self._due = np.array([one[1:] for one in alarms], np.int64).T
 
     def messages(
         self, batch: Batch, labels: Labels, score: Int64s, version: Int64s, settled: Settled, leaves: Leaves
-    ) -> tuple[Message, ...]:
+    ) -> Messages:
         """FollowUps that a batch calls for, and those that it takes back, in offset order."""
-        if not self._alarms or not len(batch):
-            return ()
-        alarms = self._alarms_of(labels)
-        first, last = (np.array(ends, np.int64)[labels.code] for ends in list(zip(*alarms, strict=True))[1:3])
-        bad = (score >= first) & (score <= last) & (settled.outcome == Outcome.COUNTED)
+        if not self._number or not len(batch):
+            return NO_MESSAGES
+        number = self._numbers_of([label[0] for label in labels.texts])[labels.code]
+        bad = (score >= self._first[number]) & (score <= self._last[number])
+        bad &= settled.outcome == Outcome.COUNTED
         told = bad | self._taken_back(batch, bad, version, settled, leaves)
+        told &= (batch.sizes("customer_id") > 0) | (batch.sizes("case_id") > 0)
         if not told.any():
-            return ()
-        some = labels.take(told)
-        return self._messages(batch.rows(told), some, score[told], version[told], bad[told])
+            return NO_MESSAGES
+        some = replace(labels, code=labels.code[told])
+        return self._messages(batch.rows(told), some, number[told], score[told], version[told], bad[told])
 
-    def _alarms_of(self, labels: Labels) -> list[Alarm]:
-        return [self._alarms.get(label[0] or "", _NO_ALARM) for label in labels.texts]
+    def _numbers_of(self, instruments: Iterable[str | None]) -> Int64s:
+        """Which alarm each has."""
+        return np.array([self._number.get(name, 0) for name in instruments], np.int64)
 
     def _taken_back(self, batch: Batch, bad: Mask, version: Int64s, settled: Settled, leaves: Leaves) -> Mask:
         """New versions that are not bad, of answers that were until then."""
         back = np.zeros(len(bad), bool)
+        if not len(settled.gone):
+            return back
         gone = settled.gone.take(np.flatnonzero(self._was_bad(settled.gone, leaves)))
         if not len(gone):
             return back
@@ -99,47 +108,40 @@ class Callbacks:
         return back
 
     def _was_bad(self, gone: Ids, leaves: Leaves) -> Mask:
-        numbers, at = np.unique(gone.series, return_inverse=True)
-        alarms = [self._alarms.get(leaves.leaf(k).instrument, _NO_ALARM) for k in numbers.tolist()]
-        first = np.array([one.first for one in alarms], np.int64)[at]
-        last = np.array([one.last for one in alarms], np.int64)[at]
-        return (gone.bin >= first) & (gone.bin <= last)
+        leaf, at = np.unique(gone.series, return_inverse=True)
+        number = self._numbers_of(leaves.leaf(k).instrument for k in leaf.tolist())[at]
+        was_bad: Mask = (gone.bin >= self._first[number]) & (gone.bin <= self._last[number])
+        return was_bad
 
     def _messages(
-        self, batch: Batch, labels: Labels, score: Int64s, version: Int64s, bad: Mask
-    ) -> tuple[Message, ...]:
-        """Of answers of customers that are known."""
-        responses = batch.strings("response_id")
-        customers, cases = batch.strings("customer_id"), batch.strings("case_id")
-        keys = [customer or case for customer, case in zip(customers, cases, strict=True)]
-        known = [k for k, key in enumerate(keys) if key]
-        alarms = self._alarms_of(labels)
-        due = np.array([one.due_ms for one in alarms], np.int64)[labels.code]
-        at, code = batch.numbers("occurred_at"), labels.code[known].tolist()
+        self, batch: Batch, labels: Labels, number: Int64s, score: Int64s, version: Int64s, bad: Mask
+    ) -> Messages:
+        """Of answers of customers that are known. They are many: their texts stay the bytes that came."""
+        responses, code, n = batch.utf8s("response_id"), labels.code.tolist(), len(batch)
+        customers, cases = batch.utf8s("customer_id"), batch.utf8s("case_id")
         instruments, touchpoints, channels, segments = zip(*labels.texts, strict=True)
+        kinds = [self._kinds[k] for k in self._numbers_of(instruments).tolist()]
+        at = batch.numbers("occurred_at")
         columns: dict[str, Column] = {
-            "follow_up_id": Texts([f"{one}/answer" for one in responses], known),
-            "kind": Texts([one.kind or "answer" for one in alarms], code),
+            "follow_up_id": [(one or b"") + _ANSWER for one in responses],
+            "kind": Texts([kind or "answer" for kind in kinds], code),
             "touchpoint": Texts(touchpoints, code),
             "channel": Texts(channels, code),
             "segment": Texts([segment or None for segment in segments], code),
             "instrument": Texts(instruments, code),
-            "priority": Texts([None] * len(alarms), code),
-            "customer_id": Texts(customers, known),
-            "case_id": Texts(cases, known),
-            "response_id": Texts(responses, known),
-            "occurred_at": at[known],
-            "due_at": np.where(bad, at + due, NULL)[known],
-            "score": score[known],
-            "revision": version[known],
-            "retracted": ~bad[known],
+            "priority": Texts([None] * len(kinds), code),
+            "customer_id": customers,
+            "case_id": cases,
+            "response_id": responses,
+            "occurred_at": at,
+            "due_at": np.where(bad, at + self._due[number], NULL),
+            "score": score,
+            "revision": version,
+            "retracted": ~bad,
         }
-        values = encode_many(schema("FollowUp"), columns)
-        places = batch.partitions(KEY, self._partitions)[known].tolist()
-        return tuple(
-            Message(FOLLOW_UPS, (keys[k] or "").encode(), value, place)
-            for k, value, place in zip(known, values, places, strict=True)
-        )
+        keys = [customer or case or b"" for customer, case in zip(customers, cases, strict=True)]
+        places = batch.partitions(KEY, self._partitions).tolist()
+        return Messages([FOLLOW_UPS] * n, keys, encode_many(schema("FollowUp"), columns), places)
 
 
 NO_CALLBACKS = Callbacks({}, {})

@@ -24,7 +24,7 @@ from pipeline.journal.casework import Casework
 from pipeline.journal.effect import DAY_MS, Effect, OutcomeCounts
 from pipeline.journal.grouping import Changes
 from pipeline.journal.leaves import Leaves, segment_of
-from pipeline.journal.messages import Message
+from pipeline.journal.messages import NO_MESSAGES, Messages
 from pipeline.journal.outbox import Send
 from pipeline.journal.outcomes import Arrivals, Outcome, Settled, settle
 from pipeline.journal.partition import Decision
@@ -76,7 +76,7 @@ class _Decider:
         changes: Changes,
         leaves: Leaves,
         casework: Casework | None = None,
-        messages: Sequence[Message] = (),
+        messages: Messages = NO_MESSAGES,
     ) -> Decision:
         cells = changes.by_partition(leaves.leaf, self._partitions)
         effect = Effect(
@@ -90,19 +90,24 @@ class _Decider:
             ids=settled.ids,
             cases=casework.rows if casework else {},
             deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
-            messages=tuple(casework.messages if casework else messages),
+            messages=Messages.of(casework.messages) if casework else messages,
             places=settled.places,
         )
         misplaced = int((batch.partitions(keys, self._partitions) != partition).sum())
-        return Decision(
-            effect, misplaced, batch.rejected, tuple(self._dead_letters(partition, batch.rejected))
-        )
+        return Decision(effect, misplaced, batch.rejected, self._dead_letters(partition, batch.rejected))
 
-    def _dead_letters(self, partition: int, rejected: Iterable[Rejected]) -> Iterable[Send]:
+    def _dead_letters(self, partition: int, rejected: Sequence[Rejected]) -> tuple[Send, ...]:
+        if not rejected:
+            return ()
         key = f"{self._topic}-{partition}".encode()
-        target = partition_of(key, self._partitions)
+        pairs = [
+            (key, wire.encode(schema("DeadLetter"), record)) for record in self._told(partition, rejected)
+        ]
+        return (Send(DEAD_LETTERS, partition_of(key, self._partitions), pairs),)
+
+    def _told(self, partition: int, rejected: Iterable[Rejected]) -> Iterable[dict[str, Any]]:
         for bad in rejected:
-            record = {
+            yield {
                 "topic": self._topic,
                 "partition": partition,
                 "offset": bad.offset,
@@ -112,7 +117,6 @@ class _Decider:
                 "detail": bad.detail,
                 "raw": bad.raw,
             }
-            yield Send(DEAD_LETTERS, target, key, wire.encode(schema("DeadLetter"), record))
 
 
 class DecideResponses(_Decider):

@@ -13,7 +13,7 @@ from pipeline.journal.casetable import CaseRows, cases_of, columns_of_cases
 from pipeline.journal.columns import narrow
 from pipeline.journal.deltas import CellChanges
 from pipeline.journal.index import Ids, Places, lead, until_of
-from pipeline.journal.messages import Message, columns_of_messages, messages_of
+from pipeline.journal.messages import NO_MESSAGES, Messages, columns_of_messages, messages_of
 from pipeline.journal.outcomes import Outcome
 from pipeline.journal.pack import Columns, pack, unpack
 from pipeline.measures.cells import Series
@@ -54,7 +54,7 @@ class Effect:
     leaves: tuple[Series, ...] = ()
     cases: CaseRows = field(default_factory=dict)
     deltas: Mapping[int, tuple[int, CellChanges]] = field(default_factory=dict)
-    messages: tuple[Message, ...] = ()
+    messages: Messages = NO_MESSAGES
     writer: str = ""
     topic_id: str = ""
     places: Places | None = field(default=None, compare=False)

@@ -6,6 +6,7 @@ never differ, so sending again does no harm; sending out of order would, because
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,28 +14,34 @@ from typing import Protocol
 from pipeline.events.partition import partition_of
 from pipeline.journal.deltas import SPAN, CellChanges, Delta, pack_delta
 from pipeline.journal.log import Unknown
-from pipeline.journal.messages import Message
+from pipeline.journal.messages import Messages
 from pipeline.journal.state import Outgoing, State
 
 DELTAS = "deltas"
 _AT_ONCE = 64
+Pair = tuple[bytes | None, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One record for downstream; `topic` is its name without the prefix."""
+    """Records for one partition downstream.
+
+    Attributes:
+        topic: its name without the prefix.
+        partition: of it.
+        pairs: (key, value) of each record, in order.
+    """
 
     topic: str
     partition: int
-    key: bytes | None
-    value: bytes
+    pairs: Sequence[Pair]
 
 
 class Outputs(Protocol):
     """Where sends go."""
 
     async def send(self, sends: Sequence[Send]) -> Sequence[int]:
-        """Append all, in order within a partition; the offsets acknowledged. Raises `Unknown` if any is in doubt."""
+        """Append all, in order within a partition; the last offset of each. Raises `Unknown` if any is in doubt."""
         ...
 
 
@@ -72,15 +79,21 @@ class Outbox:
 
     def _sends(self, outgoing: Outgoing) -> list[Send]:
         deltas = [
-            Send(DELTAS, q, None, pack_delta(self._delta(number, outgoing.watermark, cells)))
+            Send(DELTAS, q, [(None, pack_delta(self._delta(number, outgoing.watermark, cells)))])
             for q, (number, cells) in outgoing.deltas.items()
         ]
-        messages = [Send(m.topic, self._place(m), m.key, m.value) for m in outgoing.messages]
-        return deltas + messages
+        return deltas + self._messages(outgoing.messages)
 
-    def _place(self, message: Message) -> int:
-        known = message.partition
-        return partition_of(message.key, self._partitions) if known is None else known
+    def _messages(self, messages: Messages) -> list[Send]:
+        """Those of one partition together."""
+        places = messages.places
+        if places is None:
+            places = [partition_of(key, self._partitions) for key in messages.keys]
+        together: defaultdict[tuple[str, int], list[Pair]] = defaultdict(list)
+        columns = zip(messages.topics, places, messages.keys, messages.values, strict=True)
+        for topic, place, key, value in columns:
+            together[topic, place].append((key, value))
+        return [Send(topic, place, pairs) for (topic, place), pairs in together.items()]
 
     def _delta(self, number: int, watermark: int, cells: CellChanges) -> Delta:
         return Delta(self._source, self._partition, number, watermark, cells, self._span)

@@ -15,7 +15,7 @@ from pipeline.journal.casetable import CaseTable
 from pipeline.journal.deltas import CellChanges
 from pipeline.journal.effect import Effect
 from pipeline.journal.index import NEVER, Ids, Index
-from pipeline.journal.messages import Message
+from pipeline.journal.messages import Messages
 from pipeline.journal.outcomes import Outcome
 from pipeline.measures.cells import Series
 
@@ -29,7 +29,7 @@ class Outgoing:
     __slots__ = ("deltas", "messages", "watermark")
 
     def __init__(
-        self, watermark: int, deltas: Mapping[int, tuple[int, CellChanges]], messages: tuple[Message, ...]
+        self, watermark: int, deltas: Mapping[int, tuple[int, CellChanges]], messages: Messages
     ) -> None:
         self.watermark = watermark
         self.deltas = deltas

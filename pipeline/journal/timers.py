@@ -12,6 +12,7 @@ from pipeline.journal.effect import Effect
 from pipeline.journal.grouping import Changes
 from pipeline.journal.index import Ids
 from pipeline.journal.leaves import Leaves
+from pipeline.journal.messages import Messages
 from pipeline.journal.state import State
 
 MOST_AT_ONCE = 2_000  # cases in one effect: a few hundred bytes each
@@ -61,5 +62,5 @@ class Timers:
             leaves=leaves.new,
             cases=casework.rows,
             deltas={q: (state.numbers[q] + 1, changed) for q, changed in cells.items()},
-            messages=tuple(casework.messages),
+            messages=Messages.of(casework.messages),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -12,9 +13,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from pipeline.events.wire import Heads, under
 from pipeline.journal.log import Unknown
-from pipeline.journal.outbox import Send
-
-Pair = tuple[bytes | None, bytes]
+from pipeline.journal.outbox import Pair, Send
 
 
 class KafkaOutputs:
@@ -34,20 +33,21 @@ class KafkaOutputs:
         self._prefix = prefix
 
     async def send(self, sends: Sequence[Send]) -> list[int]:
-        """Append all, in order within a partition; offsets as acknowledged."""
+        """Append all, in order within a partition; the last offset of each, as acknowledged."""
         places: dict[tuple[str, int], list[int]] = {}
         for k, send in enumerate(sends):
             places.setdefault((send.topic, send.partition), []).append(k)
         appended = await _acknowledged(
             [
-                self._append(topic, partition, [(sends[k].key, sends[k].value) for k in members])
+                self._append(topic, partition, [pair for k in members for pair in sends[k].pairs])
                 for (topic, partition), members in places.items()
             ]
         )
         offsets = [0] * len(sends)
         for members, found in zip(places.values(), appended, strict=True):
-            for k, offset in zip(members, found, strict=True):
-                offsets[k] = offset
+            ends = accumulate(len(sends[k].pairs) for k in members)
+            for k, end in zip(members, ends, strict=True):
+                offsets[k] = found[end - 1]
         return offsets
 
     async def send_many(self, topic: str, partition: int, pairs: Sequence[Pair]) -> None:

@@ -279,7 +279,7 @@ class Tally(Ownership[Owned]):
         values = [*owed, *outcome_records(self.topic, number, version, outcomes, sorted(days))]
         target = partition_of(key, self._partitions)
         try:
-            await self._outputs.send([Send(OUTCOMES, target, key, value) for value in values])
+            await self._outputs.send([Send(OUTCOMES, target, [(key, value) for value in values])])
         except Unknown:
             owned.untold |= days
             raise

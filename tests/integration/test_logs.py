@@ -118,13 +118,15 @@ async def test_many_small_records_and_sends_in_order(kafka: str, settings: Calla
         outputs = KafkaOutputs(lambda: broker.outputs, configured.kafka.prefix)
         pairs = [(b"key", b"%d" % k) for k in range(5_000)]
         await outputs.send_many("cells", 2, pairs)
-        offsets = await outputs.send([Send("cells", 2, b"key", b"last"), Send("scores", 0, b"k", b"first")])
+        offsets = await outputs.send(
+            [Send("cells", 2, [(b"key", b"last")]), Send("scores", 0, [(b"k", b"first")])]
+        )
         assert offsets == [5_000, 0]
         log = KafkaLog(broker, f"{configured.kafka.prefix}.cells", 2)
         assert [value for _, value in await everything(log, 0, 5_001)] == [*(v for _, v in pairs), b"last"]
         # more than a batch of both, one of them larger than a batch, and every offset is that of its own
         values = [b"%d" % k * 1000 for k in range(300)] + [b"x" * (1 << 20), b"behind"]
-        sends = [Send("dead-letters", k % 2, None, value) for k, value in enumerate(values)]
+        sends = [Send("dead-letters", k % 2, [(None, value)]) for k, value in enumerate(values)]
         offsets = await outputs.send(sends)
         for p in range(2):
             log = KafkaLog(broker, f"{configured.kafka.prefix}.dead-letters", p)

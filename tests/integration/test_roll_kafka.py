@@ -62,7 +62,7 @@ async def test_cells_and_scores_arrive_and_a_second_owner_repeats_them(broker):
         delta(2, [(5, 2)], minute),
         delta(3, [(k, 1) for k in range(1, 6)], minute - 90),
     ]
-    await outputs.send([Send(DELTAS, 2, None, value) for value in values])
+    await outputs.send([Send(DELTAS, 2, [(None, value)]) for value in values])
     ends = []
     for _ in range(2):
         roll = Roll(configured, logs(broker, prefix), outputs, told)

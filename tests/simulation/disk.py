@@ -148,7 +148,7 @@ class Outputs:
                 if self._world.down:
                     raise Unknown("the broker is away")
                 disk = self._disks(send.topic, send.partition)
-                offsets.append(await written(self._world, disk, send.value))
+                offsets.append([await written(self._world, disk, value) for _, value in send.pairs][-1])
             except Unknown:
                 doubt = True
         if doubt:

@@ -104,4 +104,6 @@ class MemoryOutputs:
 
     async def send(self, sends: Sequence[Send]) -> list[int]:
         """In order; stops in doubt at the first failure, though the rest may have been written."""
-        return [await self.log(s.topic, s.partition).append(s.value) for s in sends]
+        return [
+            [await self.log(s.topic, s.partition).append(value) for _, value in s.pairs][-1] for s in sends
+        ]

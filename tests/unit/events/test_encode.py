@@ -32,6 +32,8 @@ scores = st.fixed_dictionaries(
 
 def column(rows, name):
     values = [row[name] for row in rows]
+    if name == "window":
+        return [value.encode() for value in values]
     if isinstance(values[0], str):
         return Texts(values[::-1], range(len(values) - 1, -1, -1))
     if name in ("value", "lower", "upper", "total"):

@@ -69,7 +69,7 @@ def test_responses_equal_an_independent_recount(seed: int) -> None:
 def test_dead_letters_carry_position_reason_and_the_bytes() -> None:
     decide = DecideResponses("feedback.responses", SHIPPED, HORIZON, PARTITIONS)
     decision = decide(State(), 2, Records.of([None, b"", b"garbage"], [5, 6, 9], [1_000, 2_000, 3_000]))
-    letters = [wire.decode(send.value)[1] for send in decision.dead_letters]
+    letters = [wire.decode(value)[1] for send in decision.dead_letters for _, value in send.pairs]
     assert [(x["offset"], x["reason"], x["raw"]) for x in letters] == [
         (5, "null_value", b""),
         (6, "empty_value", b""),

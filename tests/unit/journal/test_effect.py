@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.journal.deltas import CellChanges
 from pipeline.journal.effect import Effect, pack_effect, unpack_effect
 from pipeline.journal.index import Ids
-from pipeline.journal.messages import Message
+from pipeline.journal.messages import Messages
 from pipeline.journal.outcomes import Outcome
 from pipeline.journal.pack import VERSION, NewerFormat, unpack
 from pipeline.measures.cells import Series
@@ -40,7 +40,7 @@ def effect_of(values: list[int]) -> Effect:
         leaves=(LEAF,),
         cases={"c-1": b"a row", "c-2": None, "ä": b""},
         deltas={2: (5, cells)},
-        messages=(Message("resolutions", b"c-1", b"\x00\xff"),),
+        messages=Messages(["resolutions"], [b"c-1"], [b"\x00\xff"]),
     )
 
 
