@@ -1,5 +1,5 @@
 # Everything a person does with this folder. Nothing has to be done by hand before any of these.
-# ARGS reaches the command: make run ARGS="--rate 200", make test ARGS="-k brokers -x".
+# ARGS reaches the command: make run ARGS="--rate 200".
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -7,6 +7,7 @@ RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 PORT ?= 9092
 MINUTES ?= 5
+TESTERS ?= 3
 EXAMPLE := examples/incidents
 ARGS ?=
 
@@ -23,8 +24,8 @@ example: $(RUN) ## the same with a real log of 890 incidents instead of sample t
 	@$(PY) scripts/foreground $(VENV)/bin/feedback demo \
 	  --replay $(EXAMPLE)/incident_event_log.csv.gz --map $(EXAMPLE)/incidents.toml $(ARGS)
 
-test: $(DEV) ## the whole test suite
-	@$(PY) -m pytest $(ARGS)
+test: $(DEV) ## the whole test suite, three tests at a time; TESTERS=0, ARGS="-k brokers -x"
+	@$(PY) -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 check: $(DEV) ## linter, formatter and types
 	@status=0; \
