@@ -8,7 +8,7 @@ from math import ceil, log2
 from typing import NamedTuple
 
 from pipeline.verify.hours import MINUTE_MS
-from pipeline.verify.lives import REOPENED, REPLIED, RESOLVED, CaseEvent, Life, lives
+from pipeline.verify.lives import ACTIONS, REOPENED, REPLIED, RESOLVED, CaseEvent, Life, lives
 from pipeline.verify.terms import Terms
 
 RESOLUTION, REOPEN, FCR, SLA_BREACH = "resolution", "reopen", "fcr", "sla_breach"
@@ -62,7 +62,9 @@ class Cases:
 
 def observed(events: Iterable[CaseEvent], terms: Terms) -> Iterator[Observation]:
     """What the clocks of one case show, given all of its events in any order."""
-    found = list(events)
+    found = [
+        one for one in events if one.action in ACTIONS
+    ]  # another says nothing, not even that time has passed
     last = max((one.at for one in found), default=0)
     for life in lives(found, terms.forget_ms):
         for seen in _durations(life, terms):
