@@ -21,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.cases.lifecycle import Rules, Target
+from pipeline.cli.worker import collect_rarely
 from pipeline.events import wire
 from pipeline.events.records import Records
 from pipeline.events.schemas import schema
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=int(os.environ.get("CASES", "1000000")))
     parser.add_argument("--recover", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    collect_rarely()
     if given.recover:
         _recover(given.recover)
         return 0

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.responses import Responses, responses
-from pipeline.cli.worker import _collect_rarely, _keep_freed_memory
+from pipeline.cli.worker import _keep_freed_memory, collect_rarely
 from pipeline.config import Settings
 from pipeline.events import batch as batch_module
 from pipeline.events import part as part_module
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=1000.0)
     given = parser.parse_args(arguments)
     _keep_freed_memory()
-    _collect_rarely()
+    collect_rarely()
     watch = measure(responses(given.records, rate=given.rate))
     print("\n".join(watch.table(given.records)))
 

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
+
 from pipeline.events.faults import MAX_NAME_BYTES
 
 # How many times of one action are kept: the earliest half and the latest half. A case_id that every event of
@@ -22,8 +24,10 @@ NEVER = -(2**62)  # before every time there is
 OPENED = "case_opened"
 # What happens at one instant happens in this order: a case is resolved before it is reopened, and closed last.
 REPLIED, CONTACTED, WAITING, RESUMED, RESOLVED, REOPENED, CLOSED = range(7)
-_CODES = MappingProxyType(
+OPENING = 7  # never among the marks of a case: its openings stand for themselves
+CODES = MappingProxyType(
     {
+        OPENED: OPENING,
         "case_replied": REPLIED,
         "case_contacted": CONTACTED,
         "case_waiting": WAITING,
@@ -64,7 +68,9 @@ class Opening(NamedTuple):
     customer_id: str | None = None
 
 
-class Case(NamedTuple):
+class Case(
+    msgspec.Struct, frozen=True, gc=False, array_like=True
+):  # a third of what a NamedTuple costs to make
     """One case: the sets of what was heard, and how far time has gone on by itself.
 
     Attributes:
@@ -84,15 +90,18 @@ class Case(NamedTuple):
     def first_ms(self) -> int:
         """The earliest event; NEVER of a case that heard none."""
         heard, openings = self.heard, self.openings
-        if not heard or not openings:
-            return heard[0] >> ACTION_BITS if heard else openings[0].at_ms if openings else NEVER
-        return min(heard[0] >> ACTION_BITS, openings[0].at_ms)
+        if not heard:
+            return openings[0].at_ms if openings else NEVER
+        first = heard[0] >> ACTION_BITS
+        return openings[0].at_ms if openings and openings[0].at_ms < first else first
 
     @property
     def last_ms(self) -> int:
         """The latest event; NEVER of a case that heard none."""
-        last = self.heard[-1] >> ACTION_BITS if self.heard else NEVER
-        return max(last, self.openings[-1].at_ms) if self.openings else last
+        heard, openings = self.heard, self.openings
+        last = heard[-1] >> ACTION_BITS if heard else NEVER
+        opened = openings[-1].at_ms if openings else NEVER
+        return last if last > opened else opened
 
     @property
     def now_ms(self) -> int:
@@ -126,13 +135,23 @@ def step(case: Case | None, event: CaseEvent) -> Case:
     UNHEARD for None.
     """
     before = UNHEARD if case is None else case
-    action = _CODES.get(event[0])
+    action = CODES.get(event.action)
     if action is None:
-        return _opened(before, Opening(*event[1:])) if event[0] == OPENED else before
-    heard = _with(before.heard, event[1] << ACTION_BITS | action)
-    if heard is before.heard:
         return before
-    return Case(before.openings, heard, before.clock_ms, _next_revision(before, event[1]))
+    return (
+        opened(before, Opening(*event[1:]))
+        if action == OPENING
+        else hear(before, mark_of(event.at_ms, action))
+    )
+
+
+def hear(case: Case, mark: int) -> Case:
+    """The case after one more event that is no opening; the same object if it says nothing new."""
+    heard = _with(case.heard, mark)
+    if heard is case.heard:
+        return case
+    revision = case.revision + 1 if case.heard else _next_revision(case, mark >> ACTION_BITS)
+    return Case(case.openings, heard, case.clock_ms, revision)
 
 
 def passed(case: Case, at_ms: int) -> Case:
@@ -148,13 +167,14 @@ def _next_revision(case: Case, at_ms: int) -> int:
     return min(max(at_ms // _DAY_MS * _REVISIONS_A_DAY, 0), _LAST_REVISION_BASE)
 
 
-def _opened(case: Case, opening: Opening) -> Case:
+def opened(case: Case, opening: Opening) -> Case:
+    """The case after one more opening; the same object if it says nothing new."""
     openings, customer = case.openings, opening.customer_id
     if customer is not None and len(customer) > MAX_NAME_BYTES:  # it would stand in every record of the case
         opening = opening._replace(customer_id=None)
     if opening in openings:
         return case
-    more = tuple(sorted((*openings, opening), key=order_of))
+    more = tuple(sorted((*openings, opening), key=order_of)) if openings else (opening,)
     if len(more) > MOST_OPENINGS:
         more = more[: MOST_OPENINGS // 2] + more[MOST_OPENINGS // 2 + 1 :]
     if more == openings:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
-from pipeline.cases.case import Case, Opening
-from pipeline.cases.measured import Judged, measure
-from pipeline.cases.rules import Rules
+from pipeline.cases.case import Opening
+from pipeline.cases.measured import Judged, Measured
 
 RESOLUTION = "resolution"
 FIRST_REPLY = "first_reply"
@@ -22,7 +21,7 @@ SLA_BREACH = "sla_breach"
 SHARES = (REOPEN, FCR, SLA_BREACH)
 
 
-class Observation(NamedTuple):
+class Observation(msgspec.Struct, frozen=True, gc=False):
     """One duration or one answer to a yes-or-no question; it lies at the instant that ends it.
 
     Attributes:
@@ -40,37 +39,34 @@ class Observation(NamedTuple):
     opening: Opening
 
 
-_seen = Observation._make  # half the cost of calling the class
-
-
-def observations(case: Case, rules: Rules) -> tuple[Observation, ...]:
+def observations(measured: Measured) -> tuple[Observation, ...]:
     """What a case shows, at most one a metric and instrument of each of its lives."""
     found: list[Observation] = []
-    for judged in measure(case, rules).lives:
-        life, _, broken, _, _ = judged
+    for judged in measured.lives:
+        life, broken = judged.life, judged.breach
         opening, replied = life.opening, life.replied
         if replied is not None:
-            found.append(_seen((RESOLUTION, FIRST_REPLY, replied, replied - opening.at_ms, opening)))
+            found.append(Observation(RESOLUTION, FIRST_REPLY, replied, replied - opening.at_ms, opening))
         if life.resolved is not None and life.resolved_last is not None:
             found += _of_resolved(judged, life.resolved, life.resolved_last)
         if broken is not None:
-            found.append(_seen((SLA_BREACH, "", broken.at_ms, int(broken.yes), opening)))
+            found.append(Observation(SLA_BREACH, "", broken.at_ms, int(broken.yes), opening))
     return tuple(found)
 
 
 def _of_resolved(judged: Judged, first: int, last: int) -> list[Observation]:
     """Reopened or not counts at the first resolve: the rate is one of solved cases, by the date of solving."""
-    life, _, _, enough, business_ms = judged
+    life, enough, business_ms = judged.life, judged.one_contact, judged.business_ms
     opening = life.opening
     full = last - opening.at_ms
     found = [
-        _seen((RESOLUTION, FIRST_RESOLUTION, first, first - opening.at_ms, opening)),
-        _seen((RESOLUTION, FULL_RESOLUTION, last, full, opening)),
-        _seen((RESOLUTION, AGENT, last, full - life.waited_ms, opening)),
-        _seen((REOPEN, "", first, int(life.reopens > 0), opening)),
+        Observation(RESOLUTION, FIRST_RESOLUTION, first, first - opening.at_ms, opening),
+        Observation(RESOLUTION, FULL_RESOLUTION, last, full, opening),
+        Observation(RESOLUTION, AGENT, last, full - life.waited_ms, opening),
+        Observation(REOPEN, "", first, int(life.reopens > 0), opening),
     ]
     if business_ms is not None:
-        found.append(_seen((RESOLUTION, BUSINESS, last, business_ms, opening)))
+        found.append(Observation(RESOLUTION, BUSINESS, last, business_ms, opening))
     if enough is not None:
-        found.append(_seen((FCR, "", enough.at_ms, int(enough.yes), opening)))
+        found.append(Observation(FCR, "", enough.at_ms, int(enough.yes), opening))
     return found

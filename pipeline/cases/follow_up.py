@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.cases.case import REOPENED, Case, action_of, time_of
+from pipeline.cases.case import REOPENED, action_of, time_of
 from pipeline.cases.life import Life
-from pipeline.cases.measured import Judged, measure
+from pipeline.cases.measured import Judged, Measured
 from pipeline.cases.rules import CASE_REOPENED, SLA_BREACH, Rules
 
 
-def follow_ups(case_id: str, before: Case | None, after: Case, rules: Rules) -> list[dict[str, Any]]:
+def follow_ups(case_id: str, before: Measured | None, after: Measured) -> list[dict[str, Any]]:
     """The fields of schemas/follow_up.avsc of every FollowUp that a change of a case calls for.
 
     A new one, one whose content changed, and one taken back (`retracted`), because an event from before the due instant
     came after it. Its revision is that of the case.
     """
-    was = {} if before is None else _wanted(case_id, before, rules)
-    wanted = _wanted(case_id, after, rules)
-    told = [{**one, "revision": after.revision} for name, one in wanted.items() if one != was.get(name)]
-    gone = [was[name] for name in was if name not in wanted]
-    return told + [{**one, "revision": after.revision, "retracted": True} for one in gone]
+    was = {} if before is None else _wanted(case_id, before)
+    wanted, revision = _wanted(case_id, after), after.case.revision
+    if not was and not wanted:
+        return []
+    told = [{**one, "revision": revision} for name, one in wanted.items() if one != was.get(name)]
+    gone = [one for name, one in was.items() if name not in wanted]
+    return told + [{**one, "revision": revision, "retracted": True} for one in gone]
 
 
-def _wanted(case_id: str, case: Case, rules: Rules) -> dict[str, dict[str, Any]]:
+def _wanted(case_id: str, measured: Measured) -> dict[str, dict[str, Any]]:
     """Of each life: one for its breach, and one for each reopening."""
-    lives = measure(case, rules).lives
-    return {one["follow_up_id"]: one for judged in lives for one in _of_life(case_id, judged, rules)}
+    found: dict[str, dict[str, Any]] = {}
+    for judged in measured.lives:
+        if judged.life.reopens or (judged.breach is not None and judged.breach.yes):
+            found |= {one["follow_up_id"]: one for one in _of_life(case_id, judged, measured.rules)}
+    return found
 
 
 def _of_life(case_id: str, judged: Judged, rules: Rules) -> list[dict[str, Any]]:

@@ -6,13 +6,14 @@ on the way.
 
 from __future__ import annotations
 
-from pipeline.cases.case import UNHEARD, Case, CaseEvent, Opening, passed, step
+from pipeline.cases.case import UNHEARD, Case, CaseEvent, Opening, hear, opened, passed, step
 from pipeline.cases.clocks import CLOCKS, RESOLUTION, SHARES, Observation, observations
 from pipeline.cases.follow_up import follow_ups
+from pipeline.cases.measured import Measured, measure
 from pipeline.cases.resolution import resolution
-from pipeline.cases.row import from_row, to_row
 from pipeline.cases.rules import Rules, Target
 from pipeline.cases.schedule import Schedule, Version
+from pipeline.cases.standing import open_since
 from pipeline.cases.timing import forget_at, next_due
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "UNHEARD",
     "Case",
     "CaseEvent",
+    "Measured",
     "Observation",
     "Opening",
     "Rules",
@@ -30,11 +32,13 @@ __all__ = [
     "Version",
     "follow_ups",
     "forget_at",
-    "from_row",
+    "hear",
+    "measure",
     "next_due",
     "observations",
+    "open_since",
+    "opened",
     "passed",
     "resolution",
     "step",
-    "to_row",
 ]

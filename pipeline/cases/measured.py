@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple
+import msgspec
 
 from pipeline.cases.case import Case
 from pipeline.cases.due import Share, breach, one_contact
@@ -11,7 +10,7 @@ from pipeline.cases.life import Life, lives
 from pipeline.cases.rules import Rules
 
 
-class Judged(NamedTuple):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """A life, and what became of its promises so far.
 
     Attributes:
@@ -29,40 +28,42 @@ class Judged(NamedTuple):
     business_ms: int | None
 
 
-class Measured(NamedTuple):
+class Measured(msgspec.Struct, frozen=True, gc=False):
     """A case, measured.
 
     Attributes:
+        case: which.
+        rules: by these.
+        last_ms: its latest event.
         now_ms: the time of the case.
         lives: those with an opening, oldest first.
     """
 
+    case: Case
+    rules: Rules
+    last_ms: int
     now_ms: int
     lives: tuple[Judged, ...]
 
-    def deadlines(self) -> list[int]:
-        """The instants at which time alone decides something, whether they have passed or not."""
-        return [judged.deadline_ms for judged in self.lives if judged.deadline_ms is not None]
 
-
-# What is told of a case is asked one after another, of the case before and after a change.
-@lru_cache(maxsize=2)
 def measure(case: Case, rules: Rules) -> Measured:
     """The case under these rules."""
-    now = case.now_ms
-    return Measured(now, tuple([_judged(life, now, rules) for life in lives(case, rules.forget_ms)]))
+    last = case.last_ms
+    now = last if last > case.clock_ms else case.clock_ms
+    judged = [_judged(life, now, rules) for life in lives(case, rules.forget_ms)]
+    return Measured(case, rules, last, now, tuple(judged))
 
 
 def _judged(life: Life, now_ms: int, rules: Rules) -> Judged:
-    opening = life.opening
+    opening, first, last = life.opening, life.resolved, life.resolved_last
     due = rules.due_at(opening.at_ms, opening.priority)
     broken = None if due is None else breach(life, due, now_ms)
-    if life.resolved is None or life.resolved_last is None:
+    if first is None or last is None:
         quiet = due is None or (not life.open and life.stays_closed(due))
         return Judged(life, None if quiet else due, broken, None, None)
-    final = life.resolved + rules.fcr_ms
-    enough = one_contact(life, life.resolved, final, now_ms)
+    final = first + rules.fcr_ms
+    enough = one_contact(life, first, final, now_ms)
     schedule = rules.schedule_of(opening.touchpoint)
-    business = None if schedule is None else schedule.between(opening.at_ms, life.resolved_last)
+    business = None if schedule is None else schedule.between(opening.at_ms, last)
     deadline = final if enough is None or enough.yes else None
-    return Judged._make((life, deadline, broken, enough, business))
+    return Judged(life, deadline, broken, enough, business)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.cases.case import Case
-from pipeline.cases.measured import measure
-from pipeline.cases.rules import Rules
+from pipeline.cases.measured import Measured
 
 
-def resolution(case_id: str, case: Case, rules: Rules) -> dict[str, Any] | None:
+def resolution(case_id: str, measured: Measured) -> dict[str, Any] | None:
     """The fields of schemas/resolution.avsc, of the newest life that was resolved; None until there is one.
 
     Times are milliseconds since 1970, durations seconds. None is "unknown".
     """
-    resolved = [judged for judged in measure(case, rules).lives if judged.life.resolved is not None]
+    resolved = [judged for judged in measured.lives if judged.life.resolved is not None]
     if not resolved:
         return None
-    life, _, broken, enough, business_ms = resolved[-1]
+    judged = resolved[-1]
+    life, broken, enough = judged.life, judged.breach, judged.one_contact
     opening, first, last = life.opening, life.resolved, life.resolved_last
-    target = rules.target_of(opening.priority)
+    target = measured.rules.target_of(opening.priority)
     return {
         "case_id": case_id,
         "occurred_at": last,
@@ -32,14 +31,14 @@ def resolution(case_id: str, case: Case, rules: Rules) -> dict[str, Any] | None:
         "first_resolution_seconds": _since(opening.at_ms, first),
         "full_resolution_seconds": _since(opening.at_ms, last),
         "agent_seconds": _since(opening.at_ms + life.waited_ms, last),
-        "business_seconds": _since(0, business_ms),
+        "business_seconds": _since(0, judged.business_ms),
         "replies": life.replies,
         "contacts": life.contacts,
         "reopens": life.reopens,
         "sla_target_seconds": None if target is None else target.seconds,
         "sla_breached": None if broken is None else broken.yes,
         "one_contact": None if enough is None else enough.yes,
-        "revision": case.revision,
+        "revision": measured.case.revision,
         "retracted": False,
     }
 

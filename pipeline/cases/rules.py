@@ -64,7 +64,7 @@ class Rules:
 
         With a schedule it is the first instant at which so many of its hours have passed.
         """
-        target = self.target_of(priority)
+        target = None if priority is None else self.sla.get(priority)
         if target is None:
             return None
         milliseconds = round(target.seconds * 1000)

@@ -49,11 +49,11 @@ def run(
     from pipeline.embedded.keeper import StoreKeeper
     from pipeline.streams.worker import work
 
-    _collect_rarely()
+    collect_rarely()
     sys.exit(uvloop.run(work(settings, StoreKeeper(settings), parts, drain=drain)))
 
 
-def _collect_rarely() -> None:
+def collect_rarely() -> None:
     """Batches make many objects and no cycles: a search for cycles every 700 objects costs 4 % and finds nothing."""
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.journal.caserow import NOT_OPEN, CaseHead, Number, head_of, renewed
+from pipeline.journal.caserow import HEAD, NO_HEAD, NOT_OPEN, Head, Number, head_of, renewed
 from pipeline.journal.dues import Dues
 from pipeline.journal.pack import Columns
 
@@ -59,13 +59,13 @@ class CaseTable:
         for case_id, told in rows.items():
             row = renewed(told, number) if isinstance(told, list) else told
             before = self._rows.get(case_id)
-            if before is not None:
-                self._leave(case_id, head_of(before))
-            if row is None:
-                self._rows.pop(case_id, None)
-            else:
+            if row is not None:
                 self._rows[case_id] = row
-                self._enter(case_id, head_of(row))
+            elif before is not None:
+                del self._rows[case_id]
+            self._move(
+                case_id, NO_HEAD if before is None else HEAD(before), NO_HEAD if row is None else HEAD(row)
+            )
 
     def due(self, clock: int, watermark: int, most: int) -> list[str]:
         """Up to `most` cases that something has become due for: by the clock, or by the watermark to be forgotten."""
@@ -84,21 +84,20 @@ class CaseTable:
             if head.forget <= watermark and head.due > clock:
                 yield case_id
 
-    def _enter(self, case_id: str, head: CaseHead) -> None:
-        self.timers.put(case_id, head.due)
-        self.silences.put(case_id, head.forget)
-        self._count(head, 1)
+    def _move(self, case_id: str, before: Head, after: Head) -> None:
+        was_due, was_over, *stood = before
+        due, over, *stands = after
+        self.timers.move(case_id, was_due, due)
+        self.silences.move(case_id, was_over, over)
+        if stood != stands:
+            self._count(-1, *stood)
+            self._count(1, *stands)
 
-    def _leave(self, case_id: str, head: CaseHead) -> None:
-        self.timers.drop(case_id, head.due)
-        self.silences.drop(case_id, head.forget)
-        self._count(head, -1)
-
-    def _count(self, head: CaseHead, n: int) -> None:
-        if head.home != NOT_OPEN:
-            sums = self._open[head.home]
+    def _count(self, n: int, opened: int, home: int) -> None:
+        if home != NOT_OPEN:
+            sums = self._open[home]
             sums[0] += n
-            sums[1] += n * head.opened
+            sums[1] += n * opened
 
 
 def columns_of_cases(rows: CaseRows) -> Columns:

@@ -5,10 +5,12 @@ It happens in the journal record of the batch, so cells and cases can never disa
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipeline.cases.case import OPENED
@@ -16,33 +18,37 @@ from pipeline.cases.lifecycle import (
     RESOLUTION,
     UNHEARD,
     Case,
-    CaseEvent,
+    Measured,
     Opening,
     Rules,
     follow_ups,
     forget_at,
+    hear,
+    measure,
     next_due,
     observations,
+    open_since,
+    opened,
     passed,
     resolution,
-    step,
 )
-from pipeline.cases.standing import open_since
-from pipeline.events import wire
+from pipeline.events.encode import encode_records
 from pipeline.events.schemas import schema
 from pipeline.journal.callbacks import FOLLOW_UPS
-from pipeline.journal.caserow import PLACE, CaseHead, HeldCase, Places, pack_case, unpack_case
+from pipeline.journal.caserow import PLACE, CaseHead, HeldCase, Places, head_of, pack_case, unpack_case
 from pipeline.journal.casetable import CaseTable
 from pipeline.journal.dues import NEVER_DUE
 from pipeline.journal.grouping import Changes
 from pipeline.journal.index import NEVER
 from pipeline.journal.leaves import Leaves, segment_of
 from pipeline.journal.messages import Message
-from pipeline.measures.bins import bin_of
+from pipeline.measures.bins import bins_of
 from pipeline.measures.cells import MINUTE_MS, Series
 
 RESOLUTIONS = "resolutions"
-_NOTHING = HeldCase(CaseHead(), b"", False, [], UNHEARD)
+_NOTHING = HeldCase(b"", False, [], UNHEARD)
+_HOME = ("touchpoints", OPENED)  # the leaf in which a case counts as open
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Casework:
@@ -70,15 +76,20 @@ class Casework:
         self._now: dict[str, Case] = {}
         self._out: Places = []
         self._in: Places = []
-        self._numbers: dict[tuple[str, str, tuple[Any, ...]], int] = {}
+        self._called: list[dict[str, Any]] = []
+        self._told: list[dict[str, Any]] = []
+        self._numbers: defaultdict[tuple[str, str, str | None], dict[tuple[str, str], int]] = defaultdict(
+            dict
+        )
 
-    def take(self, case_id: str, event: CaseEvent) -> None:
-        """One event, in offset order."""
-        self._now[case_id] = step(self._case(case_id), event)
+    def take(self, case_id: str, mark: int, opening: Opening | None) -> None:
+        """One event, in offset order: an opening, or what a mark says (`cases.case.mark_of`)."""
+        case = self._now.get(case_id) or self._recall(case_id)
+        self._now[case_id] = hear(case, mark) if opening is None else opened(case, opening)
 
     def pass_time(self, case_id: str, at_ms: int) -> None:
         """Time has come to `at_ms`."""
-        self._now[case_id] = passed(self._case(case_id), at_ms)
+        self._now[case_id] = passed(self._now.get(case_id) or self._recall(case_id), at_ms)
 
     def finish(self, watermark: int = NEVER) -> None:
         """Old observations out, new ones in, and records for those who follow the cases.
@@ -88,91 +99,106 @@ class Casework:
         """
         for case_id, case in self._now.items():
             before = self._before[case_id]
-            if case is not before.case or before.head.forget <= watermark:
+            if case is not before.case or self._is_over(case_id, watermark):
                 self._finish(case_id, before, case, watermark)
         self._count(self._out, -1)
         self._count(self._in, 1)
+        self._say(FOLLOW_UPS, "FollowUp", self._called)
+        self._say(RESOLUTIONS, "Resolution", self._told)
 
-    def _case(self, case_id: str) -> Case:
-        now = self._now.get(case_id)
-        if now is None:
-            row = self._known.get(case_id)
-            before = self._before[case_id] = _NOTHING if row is None else unpack_case(row)
-            now = before.case
-        return now
+    def _recall(self, case_id: str) -> Case:
+        row = self._known.get(case_id)
+        before = self._before[case_id] = _NOTHING if row is None else unpack_case(row)
+        return before.case
+
+    def _is_over(self, case_id: str, watermark: int) -> bool:
+        row = None if watermark == NEVER else self._known.get(case_id)
+        return row is not None and head_of(row).forget <= watermark
 
     def _finish(self, case_id: str, before: HeldCase, case: Case, watermark: int) -> None:
-        forget = forget_at(case, self._rules) + 1
+        measured = measure(case, self._rules)
+        forget = forget_at(measured) + 1
         if forget <= watermark:
-            case = passed(case, forget)
-        counted = self._places(case)
+            measured = measure(passed(case, forget), self._rules)
+        counted = self._places(measured)
         if counted != before.counted:
             self._out += before.counted
             self._in += counted
-        called = self._call(case_id, before, case)
-        told = self._tell(case_id, before, case)
+        called = self._call(case_id, before, measured)
+        told = self._tell(case_id, before, measured)
         if forget <= watermark:
             self.rows[case_id] = None
         else:
-            held = HeldCase(self._head(case, forget), told, called, counted, case)
-            self.rows[case_id] = pack_case(held)
+            held = HeldCase(told, called, counted, case)
+            self.rows[case_id] = pack_case(self._head(measured, forget), held)
 
-    def _places(self, case: Case) -> Places:
+    def _places(self, measured: Measured) -> Places:
         """Where a case counts by the rules of now."""
         places: Places = []
-        for metric, instrument, at, value, opening in observations(case, self._rules):
-            leaf = self._leaf(metric, instrument, opening)
-            if metric == RESOLUTION:
-                places += (leaf, at // MINUTE_MS, bin_of(value), value)
-            else:
-                places += (leaf, at // MINUTE_MS, value, 0)
+        opening = None
+        for seen in observations(measured):
+            if seen.opening is not opening:  # once a life: it is the hash of texts that costs
+                opening = seen.opening
+                numbers = self._numbers_of(opening)
+            name = seen.metric, seen.instrument
+            leaf = numbers.get(name)
+            if leaf is None:
+                leaf = numbers[name] = self._number(name, opening)
+            places += (leaf, seen.at_ms // MINUTE_MS, seen.value)
         return places
 
-    def _leaf(self, metric: str, instrument: str, opening: Opening) -> int:
-        key = metric, instrument, opening[1:4]
-        number = self._numbers.get(key)
-        if number is None:
-            _, touchpoint, channel, segment, *_ = opening
-            leaf = Series(metric, instrument, touchpoint, channel, segment_of(segment))
-            number = self._numbers[key] = self._leaves.number(leaf)
-        return number
+    def _numbers_of(self, opening: Opening) -> dict[tuple[str, str], int]:
+        return self._numbers[opening.touchpoint, opening.channel, opening.segment]
 
-    def _head(self, case: Case, forget: int) -> CaseHead:
-        due = next_due(case, self._rules)
-        opening = open_since(case, self._rules)
+    def _number(self, name: tuple[str, str], opening: Opening) -> int:
+        leaf = Series(*name, opening.touchpoint, opening.channel, segment_of(opening.segment))
+        return self._leaves.number(leaf)
+
+    def _head(self, measured: Measured, forget: int) -> CaseHead:
+        due = next_due(measured)
         due = NEVER_DUE if due is None else due
+        opening = open_since(measured)
         if opening is None:
             return CaseHead(due, forget)
-        return CaseHead(due, forget, opening.at_ms, self._leaf("touchpoints", OPENED, opening))
+        numbers = self._numbers_of(opening)
+        home = numbers.get(_HOME)
+        if home is None:
+            home = numbers[_HOME] = self._number(_HOME, opening)
+        return CaseHead(due, forget, opening.at_ms, home)
 
-    def _call(self, case_id: str, before: HeldCase, case: Case) -> bool:
+    def _call(self, case_id: str, before: HeldCase, measured: Measured) -> bool:
         """FollowUps that this change calls for; whether there ever was one of this case."""
-        was = before.case if before.called else None
-        called = follow_ups(case_id, was, case, self._rules)
-        for record in called:
-            key = record["customer_id"] or case_id
-            value = wire.encode_own(schema("FollowUp"), record)
-            self.messages.append(Message(FOLLOW_UPS, key.encode(), value))
+        was = measure(before.case, self._rules) if before.called else None
+        called = follow_ups(case_id, was, measured)
+        self._called += called
         return before.called or bool(called)
 
-    def _tell(self, case_id: str, before: HeldCase, case: Case) -> bytes:
+    def _tell(self, case_id: str, before: HeldCase, measured: Measured) -> bytes:
         """The newest Resolution, if it says something else than the one before; its digest."""
-        record = resolution(case_id, case, self._rules)
+        record = resolution(case_id, measured)
         if record is None:
             return b""
         told = _digest(record)
         if told != before.told:
-            value = wire.encode_own(schema("Resolution"), record)
-            self.messages.append(Message(RESOLUTIONS, case_id.encode(), value))
+            self._told.append(record)
         return told
+
+    def _say(self, topic: str, name: str, records: list[dict[str, Any]]) -> None:
+        values = encode_records(schema(name), records)
+        for record, value in zip(records, values, strict=True):
+            key: str = record.get("customer_id") or record["case_id"]  # a Resolution knows no customer
+            self.messages.append(Message(topic, key.encode(), value))
 
     def _count(self, places: Places, n: int) -> None:
         if places:
-            leaf, minute, bin_, total = np.array(places, np.int64).reshape(-1, PLACE).T
-            self._changes.add(leaf, minute, bin_, n, n * total)
+            leaf, minute, value = np.array(places, np.int64).reshape(-1, PLACE).T
+            numbers, at = np.unique(leaf, return_inverse=True)
+            timed = np.array([self._leaves.leaf(k).metric == RESOLUTION for k in numbers.tolist()])[at]
+            bins = np.where(timed, bins_of(np.where(timed, value, 0)), value)
+            self._changes.add(leaf, minute, bins, n, n * value * timed)
 
 
 def _digest(record: Mapping[str, Any]) -> bytes:
     """Of everything but its revision."""
     content = [value for name, value in record.items() if name != "revision"]
-    return blake2b(repr(content).encode(), digest_size=8).digest()
+    return blake2b(_encode(content), digest_size=8).digest()

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cases.lifecycle import CaseEvent, Rules
+from pipeline.cases.lifecycle import Rules
 from pipeline.events import wire
 from pipeline.events.batch import Batch, decode
 from pipeline.events.check import label_responses, label_touchpoints
-from pipeline.events.found import Mask
-from pipeline.events.labels import Label, Labels
+from pipeline.events.labels import Label
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
 from pipeline.events.schemas import Lookup, by_ids, schema
 from pipeline.journal.callbacks import NO_CALLBACKS, Callbacks
+from pipeline.journal.caseevents import case_events
 from pipeline.journal.casework import Casework
 from pipeline.journal.effect import DAY_MS, Effect, OutcomeCounts
 from pipeline.journal.grouping import Changes
@@ -34,11 +34,6 @@ from pipeline.measures.instruments import Instrument, bounds
 
 DEAD_LETTERS = "dead-letters"
 THOUSANDTHS = 1000
-_CASE_ACTION = "case_"
-_CASE_COLUMNS = (
-    *("case_id", "occurred_at", "action", "touchpoint", "channel", "segment", "priority"),
-    "customer_id",
-)
 # the first of these that is not empty is the key of the Kafka record
 _RESPONSE_KEY = ("response_id",)
 _TOUCHPOINT_KEY = ("case_id", "customer_id", "event_id")
@@ -195,7 +190,7 @@ class DecideTouchpoints(_Decider):
 
     def __call__(self, state: State, partition: int, records: Records) -> Decision:
         """See `journal.partition.Decider`."""
-        batch = decode(records, schema("TouchpointEvent"), _CASE_COLUMNS, lookup=self._lookup)
+        batch = decode(records, schema("TouchpointEvent"), lookup=self._lookup)
         batch, labels = label_touchpoints(batch, records)
         leaves, changes = Leaves(state), Changes()
         series = leaves.numbers(labels, _action_leaf)
@@ -205,7 +200,7 @@ class DecideTouchpoints(_Decider):
         minute = batch.numbers("occurred_at")[came] // MINUTE_MS
         changes.add(series[came], minute, zeros[came], 1, zeros[came])
         casework = Casework(state.cases, self._rules, leaves, changes)
-        for event in _case_events(batch, labels, came):
+        for event in case_events(batch, labels, came):
             casework.take(*event)
         casework.finish()
         return self._decision(
@@ -217,15 +212,6 @@ class DecideTouchpoints(_Decider):
 def _action_leaf(label: Label) -> Series:
     action, touchpoint, channel, segment = label
     return Series("touchpoints", action or "", touchpoint or "", channel or "", segment_of(segment))
-
-
-def _case_events(batch: Batch, labels: Labels, came: Mask) -> Iterable[tuple[str, CaseEvent]]:
-    """Counted events that say something about a case, in offset order."""
-    of_case = np.array([(label[0] or "").startswith(_CASE_ACTION) for label in labels.texts], bool)
-    some = batch.rows(came & of_case[labels.code])
-    for case_id, at, action, *opening in some.frame.iter_rows():
-        if case_id:
-            yield case_id, CaseEvent(action, at, *opening)
 
 
 def _outcomes(records: Records, batch: Batch, settled: Settled) -> OutcomeCounts:

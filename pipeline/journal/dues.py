@@ -30,6 +30,12 @@ class Dues:
             heappush(self._order, minute)
         names.add(name)
 
+    def move(self, name: str, before_ms: int, after_ms: int) -> None:
+        """From one instant to another. Most moves are none, or within a minute."""
+        if before_ms // _MINUTE_MS != after_ms // _MINUTE_MS:
+            self.drop(name, before_ms)
+            self.put(name, after_ms)
+
     def drop(self, name: str, at_ms: int) -> None:
         """It no longer stands there."""
         names = self._minutes.get(at_ms // _MINUTE_MS)

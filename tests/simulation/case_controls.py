@@ -35,7 +35,7 @@ def _by_any_clock(self: Any, state: Any, clock: int, *more: Any) -> Effect | Non
 
 def _as_they_are(self: Any, watermark: int = NEVER) -> None:
     """What was still to be counted is forgotten with the case."""
-    gone = [case_id for case_id in self._now if self._before[case_id].head.forget <= watermark]
+    gone = [case_id for case_id in self._now if self._is_over(case_id, watermark)]
     for case_id in gone:
         del self._now[case_id]
     _finish(self, watermark)

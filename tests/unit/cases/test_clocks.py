@@ -15,13 +15,14 @@ from pipeline.cases.lifecycle import (
     Target,
     Version,
     forget_at,
+    measure,
     next_due,
     observations,
+    open_since,
     passed,
     resolution,
     step,
 )
-from pipeline.cases.standing import open_since
 
 DAY, HOUR = 86_400_000, 3_600_000
 OFFICE = Schedule((Version("UTC", ((),) * 3 + (((9 * HOUR, 17 * HOUR),),) + ((),) * 3),))  # Thursdays
@@ -48,7 +49,7 @@ def shown(case: Case, name: str) -> list[tuple[float, float]]:
     """(when, how much) of a clock or share: seconds, or 1 and 0."""
     return [
         (seen.at_ms / 1000, seen.value / (1000 if seen.instrument else 1))
-        for seen in observations(case, RULES)
+        for seen in observations(measure(case, RULES))
         if name in (seen.metric, seen.instrument)
     ]
 
@@ -109,10 +110,10 @@ def test_a_promise_is_kept_or_broken(
 
 
 def test_nothing_is_due_of_a_case_that_nobody_waits_for():
-    assert next_due(life(at(0, "opened")), RULES) == 20_000
-    assert next_due(life(at(0, "opened"), at(5, "closed")), RULES) is None
-    assert next_due(life(at(0, "opened"), at(5, "closed"), at(6, "reopened")), RULES) == 20_000
-    assert next_due(life(at(0, "opened"), at(5, "resolved"), at(6, "contacted")), RULES) is None
+    assert next_due(measure(life(at(0, "opened")), RULES)) == 20_000
+    assert next_due(measure(life(at(0, "opened"), at(5, "closed")), RULES)) is None
+    assert next_due(measure(life(at(0, "opened"), at(5, "closed"), at(6, "reopened")), RULES)) == 20_000
+    assert next_due(measure(life(at(0, "opened"), at(5, "resolved"), at(6, "contacted")), RULES)) is None
 
 
 def test_an_event_from_before_the_deadline_takes_a_breach_back():
@@ -125,14 +126,14 @@ def test_an_event_from_before_the_deadline_takes_a_breach_back():
 def test_without_a_promise_none_is_broken(priority: str | None):
     case = life(at(0, "opened", priority), at(90, "resolved", "P1"), clock=99)
     assert shown(case, "sla_breach") == []
-    record = resolution("c", case, RULES)
+    record = resolution("c", measure(case, RULES))
     assert record is not None and (record["sla_target_seconds"], record["sla_breached"]) == (None, None)
 
 
 def test_a_promise_in_business_hours():
     """The first of January 1970 is a Thursday: eight hours then, and the ninth a week later."""
     case = life(at(0, "opened", "slow"))
-    assert next_due(case, RULES) == 7 * DAY + 10 * HOUR
+    assert next_due(measure(case, RULES)) == 7 * DAY + 10 * HOUR
     resolved = step(case, at(8 * 86_400, "resolved", "slow"))
     assert shown(resolved, "business") == [(8 * 86_400, 16 * 3600)]
     assert shown(resolved, "sla_breach") == [(7 * 86_400 + 36_000, 1)]
@@ -159,7 +160,7 @@ def test_whether_one_contact_was_enough(
 ):
     case = life(at(0, "opened"), *(at(*event) for event in events), at(10, "resolved"), clock=clock)
     assert shown(case, "fcr") == ([expected] if expected else [])
-    record = resolution("c", case, RULES)
+    record = resolution("c", measure(case, RULES))
     assert record is not None and record["one_contact"] == (None if expected is None else bool(expected[1]))
 
 
@@ -185,13 +186,15 @@ def test_reopened_counts_where_the_case_was_first_solved():
 )
 def test_a_case_is_open_until_it_is_resolved_or_closed(events: list[tuple[float, str]], is_open: bool):
     case = life(at(0, "opened"), *(at(*event) for event in events))
-    assert open_since(case, RULES) == (case.openings[0] if is_open else None)
+    assert open_since(measure(case, RULES)) == (case.openings[0] if is_open else None)
 
 
 def test_a_case_that_was_never_opened_is_not_open():
-    assert open_since(life(at(0, "replied")), RULES) is None
+    assert open_since(measure(life(at(0, "replied")), RULES)) is None
     silent = life(at(0, "opened"), at(200 * 86_400, "resolved"))
-    assert open_since(silent, RULES) == silent.openings[0]  # who wrote after so long meant another case
+    assert (
+        open_since(measure(silent, RULES)) == silent.openings[0]
+    )  # who wrote after so long meant another case
 
 
 def replayed(events: list[CaseEvent]) -> set[tuple[str, int, int]]:
@@ -224,7 +227,7 @@ SOME = st.lists(st.tuples(st.sampled_from(ORDER), MOMENTS), max_size=10)
 @given(SOME, st.integers(0, 20))
 def test_durations_are_those_of_a_walk_through_every_millisecond(some: list[tuple[str, int]], opened: int):
     events = [at(opened / 1000, "opened"), *(at(tick / 1000, action) for action, tick in some)]
-    seen = observations(life(*events), Rules())
+    seen = observations(measure(life(*events), Rules()))
     assert {(one.instrument, one.at_ms, one.value) for one in seen if one.instrument} == replayed(events)
 
 
@@ -246,16 +249,18 @@ def test_forgetting_changes_no_number(gaps: list[int], data: st.DataObject):
     arrived = data.draw(st.permutations(events)) if data.draw(st.booleans()) else _nearly(events, data)
     watermark, counted, settled, case = -1, [], [], None
     for event in [*arrived, None]:
-        if case is not None and watermark > forget_at(case, rules) and data.draw(st.booleans()):
-            settled += observations(passed(case, watermark), rules)
+        if case is not None and watermark > forget_at(measure(case, rules)) and data.draw(st.booleans()):
+            settled += observations(measure(passed(case, watermark), rules))
             case = None
         if event is None or event.at_ms < watermark - rules.horizon_ms:
             continue
         counted.append(event)
         watermark = max(watermark, event.at_ms)
         case = step(case, event)
-    live = settled + list(observations(passed(case, watermark), rules) if case else ())
-    assert sorted(live, key=repr) == sorted(observations(passed(life(*counted), watermark), rules), key=repr)
+    live = settled + list(observations(measure(passed(case, watermark), rules)) if case else ())
+    assert sorted(live, key=repr) == sorted(
+        observations(measure(passed(life(*counted), watermark), rules)), key=repr
+    )
 
 
 def _nearly(events: list[CaseEvent], data: st.DataObject) -> list[CaseEvent]:
@@ -266,19 +271,19 @@ def _nearly(events: list[CaseEvent], data: st.DataObject) -> list[CaseEvent]:
 
 def test_a_case_that_speaks_again_after_a_long_silence_is_another():
     first = life(at(0, "opened"), at(10, "resolved"))
-    assert forget_at(first, RULES) == 10_000 + 97 * DAY
+    assert forget_at(measure(first, RULES)) == 10_000 + 97 * DAY
     within, after = at(90 * 86_400 + 10, "resolved"), at(90 * 86_400 + 10.001, "resolved")
     assert shown(step(first, within), "full_resolution") == [(90 * 86_400 + 10, 90 * 86_400 + 10)]
     assert shown(step(first, after), "full_resolution") == [(10, 10)]
     anew = step(first, at(95 * 86_400, "opened", None))
-    assert resolution("c", anew, RULES) == {
-        **(resolution("c", first, RULES) or {}),
+    assert resolution("c", measure(anew, RULES)) == {
+        **(resolution("c", measure(first, RULES)) or {}),
         "one_contact": True,
         "revision": 3,
     }
     again = step(anew, at(95 * 86_400 + 5, "resolved"))
     assert shown(again, "full_resolution") == [(10, 10), (95 * 86_400 + 5, 5)]
-    record = resolution("c", again, RULES)
+    record = resolution("c", measure(again, RULES))
     assert record is not None and (record["opened_at"], record["full_resolution_seconds"]) == (
         95 * 86_400_000,
         5.0,
@@ -301,5 +306,5 @@ def test_a_flood_is_no_silence():
 
 def test_nothing_is_forgotten_before_it_is_decided():
     rules = Rules(sla={"P1": Target(300 * 86_400.0)}, forget_ms=DAY)
-    assert forget_at(life(at(0, "opened")), rules) == 300 * DAY
-    assert forget_at(life(at(0, "opened"), at(5, "resolved")), rules) == 8 * DAY + 5000
+    assert forget_at(measure(life(at(0, "opened")), rules)) == 300 * DAY
+    assert forget_at(measure(life(at(0, "opened"), at(5, "resolved")), rules)) == 8 * DAY + 5000

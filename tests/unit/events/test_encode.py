@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.events.encode import Texts, encode_many
+from pipeline.events.encode import Texts, encode_many, encode_records
 from pipeline.events.schemas import schema
 from pipeline.events.wire import FIRST_MS, LAST_MS, encode
 from pipeline.streams.decimals import joined_decimals
@@ -49,6 +49,28 @@ def test_equal_to_fastavro(name, records):
         assert made == [encode(schema(name), row) for row in rows]
 
     check()
+
+
+ids, numbers = st.text(max_size=3), st.integers(0, 9)
+seconds, known = st.none() | st.floats(0, 1e9), st.none() | st.booleans()
+resolutions = st.fixed_dictionaries(
+    dict.fromkeys(("case_id", "touchpoint", "channel"), ids)
+    | dict.fromkeys(("segment", "priority"), st.none() | ids)
+    | dict.fromkeys(("occurred_at", "opened_at"), st.integers(0, 2**45))
+    | {
+        f"{clock}_seconds": seconds
+        for clock in ("first_reply", "first_resolution", "full_resolution", "agent")
+    }
+    | dict.fromkeys(("business_seconds", "sla_target_seconds"), seconds)
+    | dict.fromkeys(("replies", "contacts", "reopens", "revision"), numbers)
+    | dict.fromkeys(("sla_breached", "one_contact"), known)
+    | {"retracted": st.booleans()}
+)
+
+
+@given(st.lists(resolutions, max_size=4))
+def test_records_of_any_field_equal_to_fastavro(rows):
+    assert encode_records(schema("Resolution"), rows) == [encode(schema("Resolution"), row) for row in rows]
 
 
 @given(st.lists(st.sampled_from("ab"), max_size=5))

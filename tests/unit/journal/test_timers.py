@@ -198,7 +198,7 @@ def test_a_table_follows_from_its_rows(told):
     table, known = CaseTable(), {}
     for step in told:
         rows = {
-            name: None if head is None else pack_case(HeldCase(head, b"", False, [], UNHEARD))
+            name: None if head is None else pack_case(head, HeldCase(b"", False, [], UNHEARD))
             for name, head in step.items()
         }
         table.update(cases_of({}, columns_of_cases(rows)), lambda _: None)

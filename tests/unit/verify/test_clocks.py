@@ -18,6 +18,7 @@ from pipeline.cases.lifecycle import (
     Schedule,
     Target,
     Version,
+    measure,
     observations,
     passed,
     step,
@@ -90,7 +91,7 @@ def counted(case: Case) -> list[tuple[object, ...]]:
             seen.at_ms // MINUTE,
             *((bin_of(seen.value), seen.value) if seen.instrument else (seen.value, 0)),
         )
-        for seen in observations(case, RULES)
+        for seen in observations(measure(case, RULES))
     )
 
 

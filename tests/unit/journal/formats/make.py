@@ -14,7 +14,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from pipeline.journal.caserow import unpack_case
+from pipeline.journal.caserow import head_of, unpack_case
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints
 from pipeline.journal.deltas import CellChanges, Delta, unpack_delta
 from pipeline.journal.index import Ids
@@ -134,7 +134,7 @@ def state_as_text(state: State) -> dict[str, Any]:
 def case_as_text(row: bytes) -> list[Any]:
     """What was heard, where it counts, and when time alone changes something."""
     held = unpack_case(row)
-    return [held.case.openings, held.case.heard, held.counted, held.head.due]
+    return [held.case.openings, held.case.heard, held.counted, head_of(row).due]
 
 
 def outgoing_as_text(out: Outgoing) -> dict[str, Any]:
