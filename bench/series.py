@@ -189,7 +189,7 @@ def main() -> int:
     parser.add_argument(
         "--horizon", default="10m", help="of the ids: 35 bytes x rate x horizon is their memory"
     )
-    parser.add_argument("--max-series", type=int, default=50_000, help="metrics.max_series")
+    parser.add_argument("--max-series", type=int, default=3_000_000, help="metrics.max_series")
     given = parser.parse_args()
     on = report.machine()
     out.print(

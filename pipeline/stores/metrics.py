@@ -78,7 +78,7 @@ UNKNOWN_TOUCHPOINTS = Metric(
 FOLDED_SERIES = Metric(
     "feedback_folded_series",
     Kind.GAUGE,
-    "Series beyond metrics.max_series, shown together as __other__.",
+    "Series (lines of a scrape) beyond metrics.max_series: they are shown together as __other__.",
     unit="series",
 )
 

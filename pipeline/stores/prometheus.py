@@ -17,7 +17,7 @@ from pipeline.measures.touchpoints import unknown
 from pipeline.stores import metrics
 from pipeline.stores.cap import Cap
 from pipeline.stores.metric import Metric
-from pipeline.stores.window_samples import WindowSamples, heading
+from pipeline.stores.window_samples import WindowSamples, heading, lines_of
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -29,7 +29,7 @@ class Metrics:
     Args:
         instruments: the ones in use, by name.
         targets: CSAT that touchpoints should reach, where it is not the default.
-        max_series: how many series of windows are shown; the others are shown as __other__.
+        max_series: how many lines about windows a scrape has; what is beyond it is shown as __other__.
         touchpoints: names that the configuration has; others are counted as unknown, if it has any.
     """
 
@@ -50,7 +50,7 @@ class Metrics:
             self._registry.register(histogram)
         self._instruments, self._targets = instruments, targets
         self._touchpoints = frozenset(touchpoints)
-        self._cap, self._one_scrape = Cap(max_series), Lock()
+        self._cap, self._one_scrape = Cap(max_series, self._lines), Lock()
 
     @classmethod
     def of(cls, settings: Settings) -> Metrics:
@@ -83,6 +83,9 @@ class Metrics:
         if self._touchpoints:
             names = unknown(_touchpoints(windows), self._touchpoints)
             yield _count(metrics.UNKNOWN_TOUCHPOINTS, len(names))
+
+    def _lines(self, sums: WindowSums, level: int, windows: int) -> int:
+        return lines_of(self._instruments.get(sums.instrument), sums.metric, level, windows)
 
     def records(self, topic: str, outcome: str, n: int) -> None:
         """So many records of an input topic were settled."""

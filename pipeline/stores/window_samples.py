@@ -185,6 +185,26 @@ class WindowSamples:
 _SURVEYS = {"nps": WindowSamples._nps, CSAT: WindowSamples._csat, "ces": WindowSamples._ces}
 
 
+def lines_of(asked: Instrument | None, metric: str, level: int, windows: int) -> int:
+    """How many lines a series of a level has at most in so many windows.
+
+    Args:
+        asked: the instrument; None where the metric has none (resolution, shares).
+        metric: of the series.
+        level: OVERALL, TOUCHPOINT or LEAF.
+        windows: all of them.
+    """
+    survey = asked.metric if asked else metric
+    each = 4 * (3 if survey == "ces" else 1)  # value, lower, upper, responses
+    if metric == RESOLUTION:
+        each += len(_STATS) + 1
+    if level == LEAF:
+        counts = {"ces": 2, RESOLUTION: len(WITHIN) + 1}
+        each += counts.get(survey, len(asked.groups) if asked and survey in _SURVEYS else 0)
+    of_touchpoints = {CSAT: 1, "ces": windows}  # the target; whether it runs against CSAT
+    return windows * each + (of_touchpoints.get(survey, 0) if level == TOUCHPOINT else 0)
+
+
 def heading(metric: Metric) -> str:
     """The lines above a family's samples."""
     return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind.value}\n"

@@ -57,7 +57,7 @@ def windows(now: float) -> list[Any]:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
     """Prometheus that has scraped a worker's real exposition."""
     need(monitoring.missing())
-    metrics = Metrics(SHIPPED, {"checkout": 0.9}, max_series=1000)
+    metrics = Metrics(SHIPPED, {"checkout": 0.9}, max_series=100_000)
     metrics.lag("feedback.responses", 0, 12)
     metrics.watermark("feedback.responses", 0, time.time() - 3)
     metrics.latency("scored", 0.2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -229,10 +230,11 @@ def test_a_worker_that_owns_nothing_shows_no_scores_and_what_is_forgotten_goes()
     assert not [rows for rows in samples.values() for labels, _ in rows if "partition" in labels]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=3, max_size=3))
 def test_any_text_survives_as_a_label(names):
     series = leaf("csat", "csat_1_5", *names)
-    text = Metrics(SHIPPED, {}, 10).exposition(list(board_of((series, 5, 1)).sums([LEAF])))
+    text = Metrics(SHIPPED, {}, 100).exposition(list(board_of((series, 5, 1)).sums([LEAF])))
     lines = [line for line in text.decode().split("\n") if line.startswith("feedback_score_upper{")]
     assert len(lines) == 2
     for family in text_string_to_metric_families(lines[0] + "\n"):
@@ -240,15 +242,37 @@ def test_any_text_survives_as_a_label(names):
         assert [held[d] for d in ("touchpoint", "channel", "segment")] == names
 
 
+A_LEAF, A_TOUCHPOINT = 2 * (4 + 2), 2 * 4 + 1  # lines of CSAT in two windows; a touchpoint has a target
+
+
+def test_the_cap_counts_lines():
+    many = [(leaf("csat", "csat_1_5", touchpoint=f"t{k:02}"), 5, 1 + k) for k in range(20)]
+    every = list(board_of(*EVERYTHING, *AGAINST, *many, (leaf("reopen", ""), 1, 5)).sums())
+
+    def lines(most):
+        text = Metrics(SHIPPED, {}, most).exposition(every)
+        kept = [line for line in text.splitlines() if re.match(rb"feedback_\w+\{.*(window|target)", line)]
+        return len(kept), int(re.search(rb"\nfeedback_folded_series (\d+)\n", text)[1])
+
+    all_of_them, folded = lines(10**6)
+    assert folded == 0
+    for most in range(400, all_of_them + 500, 100):
+        kept, folded = lines(most)
+        assert kept <= most
+        assert folded == 0 or kept < all_of_them
+    assert folded == 0, "with room for __other__ besides, everything fits"
+
+
 def test_what_is_beyond_the_cap_is_shown_together_and_nothing_is_lost():
     rows = [(leaf("csat", "csat_1_5", touchpoint=f"t{k:02}"), 5, 1 + k) for k in range(20)]
-    made, board = Metrics(SHIPPED, {}, 11), board_of(*rows)
+    shared = 2 * 4 + A_TOUCHPOINT + A_LEAF  # of overall and __other__
+    made, board = Metrics(SHIPPED, {}, shared + 6 * A_LEAF + 5 * A_TOUCHPOINT), board_of(*rows)
     before = None
     for _ in range(3):
         samples = shown(made.exposition(list(board.sums())))
         counts = [(h, n) for h, n in samples["feedback_csat_window_responses"] if h["window"] == "1h"]
         assert sum(n for _, n in counts) == sum(n for _, _, n in rows)
-        assert value(samples, "feedback_folded_series") == 40 - 11
+        assert value(samples, "feedback_folded_series") == 14 * A_LEAF + 15 * A_TOUCHPOINT
         names = {h["touchpoint"] for h, _ in counts}
         assert OTHER in names
         assert len(names) == 1 + 6  # a place for a leaf and one for its touchpoint, in turn
@@ -261,7 +285,7 @@ def test_what_is_beyond_the_cap_is_shown_together_and_nothing_is_lost():
 
 
 def test_a_series_that_has_gone_frees_its_place():
-    made = Metrics(SHIPPED, {}, 2)
+    made = Metrics(SHIPPED, {}, 2 * 4 + 2 * (A_LEAF + A_TOUCHPOINT))
     first, second = (board_of((leaf("csat", "csat_1_5", touchpoint=t), 5, 1)) for t in ("old", "new"))
     for boards, names in (([first], {"old"}), ([second, first], {"old", OTHER}), ([second], {"new"})):
         samples = shown(made.exposition([sums for board in boards for sums in board.sums()]))
