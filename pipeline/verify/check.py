@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -12,8 +12,9 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from pipeline.verify import told
+from pipeline.verify.calls import joined, stored_calls
+from pipeline.verify.cells import ALWAYS, differing, slices, span_of
 from pipeline.verify.clocks import MEASURES
-from pipeline.verify.ledger import CELL
 from pipeline.verify.raw import KINDS, Kind, RawTable
 from pipeline.verify.rebuilt import newest_run, rebuilt
 from pipeline.verify.recount import EXPECTED, Recount
@@ -23,9 +24,6 @@ from pipeline.verify.suspects import Key, Suspect, Suspects
 from pipeline.verify.terms import Terms
 from pipeline.verify.told import Names, Outcomes, Place
 from pipeline.verify.versions import DEAD_LETTER
-
-_ALWAYS = 1 << 40  # minutes
-_AT_ONCE = 2_000_000  # cells that are compared at once, of 200 bytes and more meanwhile
 
 
 class Bar(Protocol):
@@ -76,6 +74,7 @@ class Verification:
         self._rebuilt: dict[str, int] | None = None  # None: there was no rebuild
         self._dead: dict[Place, Counter[int]] = {}
         self._cells = self._looks = 0
+        self._calls: int | None = 0  # None: they are not judged
         self._partitions: list[dict[str, Any]] = []
 
     def begin(self) -> int:
@@ -95,10 +94,10 @@ class Verification:
             now = self._recounted(bar)
             outcomes = self._outcome_differences(now)
             deltas = told.deltas(self._client, self._recounts)
-            cells = self._cell_differences(suspects)
+            found = {**outcomes, **self._cell_differences(suspects), **self._call_differences()}
             self._looks += 1
             at = time.monotonic()
-            suspects.look(at, {**outcomes, **cells}, deltas)
+            suspects.look(at, found, deltas)
             differences = suspects.settled(at)
             started = started or at  # the first recount may take long
             late = at - started > self._pace.most
@@ -171,7 +170,7 @@ class Verification:
     def _cell_differences(self, suspects: Suspects) -> dict[Key, tuple[Any, Any]]:
         known, cells = self._expected(), 0
         found: dict[Key, tuple[Any, Any]] = {}
-        for first, last in _slices(known["minute"], *_span_of(suspects)):
+        for first, last in slices(known["minute"], *span_of(suspects)):
             wrong, looked_at = self._compared(known, first, last)
             found |= wrong
             cells += looked_at
@@ -181,23 +180,19 @@ class Verification:
     def _compared(self, known: pl.DataFrame, first: int, last: int) -> tuple[dict[Key, tuple[Any, Any]], int]:
         """The differences among the cells of some minutes, and how many cells were looked at."""
         wanted = known.filter(pl.col("minute").is_between(first, last))
-        begins = max((one.begins or -_ALWAYS for one in self._recounts.values()), default=-_ALWAYS)
+        begins = max((one.begins or -ALWAYS for one in self._recounts.values()), default=-ALWAYS)
         stored = told.cells(self._client, max(first, begins), last)
         stored = self._covered(stored)
-        both = wanted.join(stored, on=CELL, how="full", coalesce=True, suffix="_stored").with_columns(
-            pl.col("n", "total", "n_stored", "total_stored", "maybe").fill_null(0),
-            pl.col("cold").fill_null(False),
-        )
-        as_counted = pl.col("n_stored").is_between(pl.col("n"), pl.col("n") + pl.col("maybe"))
-        different = ~as_counted | (pl.col("total") != pl.col("total_stored"))
-        wrong = both.filter(different & ~pl.col("cold") & (pl.col("minute") >= begins))
-        differences = {
-            ("cell", leaf, minute, bin_): ((n, total / 1000), (n_stored, total_stored / 1000))
-            for leaf, minute, bin_, n, total, n_stored, total_stored in wrong.select(
-                *CELL, "n", "total", "n_stored", "total_stored"
-            ).iter_rows()
-        }
-        return differences, len(both)
+        return differing(wanted, stored, begins)
+
+    def _call_differences(self) -> Mapping[Key, tuple[Any, Any]]:
+        """Follow-ups: as long as all is there that they hang on."""
+        if not all(one.whole for one in self._recounts.values()):
+            self._calls = None
+            return {}
+        parts = [one.calls(round(time.time() * 1000)) for one in self._recounts.values()]
+        self._calls = sum(len(one.must) for one in parts)
+        return joined(parts).differences(stored_calls(self._client))
 
     def _expected(self) -> pl.DataFrame:
         parts = [one.cells() for one in self._recounts.values()]
@@ -227,7 +222,7 @@ class Verification:
 
     def _result(self, still: Mapping[Key, Suspect], found: int) -> Result:
         leaves = told.leaves_told(self._client)
-        if any(key[0] != "outcome" and key[1] not in leaves for key in still):
+        if any(key[0] in ("cell", "rebuilt") and key[1] not in leaves for key in still):
             leaves |= {
                 leaf: names for table in self._tables.values() for leaf, names in table.leaves().items()
             }
@@ -247,6 +242,7 @@ class Verification:
             "raw_rows": sum(one.rows.total() for one in self._recounts.values()),
             "dead_letters": sum(days.total() for days in self._dead.values()),
             "cells": self._cells,
+            "follow_ups": self._calls,
             "looks": self._looks,
             "still_moving": found - sum(key[0] != "rebuilt" for key in still),
             "rebuilt": self._rebuilt,
@@ -256,23 +252,6 @@ class Verification:
             "partitions": self._partitions,
         }
         return Result(len(still), checked, details)
-
-
-def _slices(minutes: pl.Series, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The minutes from `first` to `last` in pieces of so many cells that comparing them takes little memory."""
-    ends = minutes.filter(minutes.is_between(first, last)).sort()[_AT_ONCE::_AT_ONCE].unique().to_list()
-    for end in sorted(ends):
-        yield first, end
-        first = end + 1
-    yield first, last
-
-
-def _span_of(suspects: Suspects) -> tuple[int, int]:
-    """The minutes that have to be looked at: all of them at first, then those of the suspects."""
-    minutes = [key[2] for key in suspects.found if key[0] == "cell"]
-    if suspects.first:
-        return -_ALWAYS, _ALWAYS
-    return (min(minutes), max(minutes)) if minutes else (0, -1)
 
 
 def verify(

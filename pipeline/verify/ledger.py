@@ -36,11 +36,15 @@ class Span:
         outcomes: (day since 1970, outcome) -> records.
         changes: columns of CHANGES: what came into cells and left them.
         counted: offsets of the records that count, of those that were looked at one by one or not.
+        retracted: offsets of those that retract.
+        known: offsets of those of both kinds of which an earlier version was remembered.
     """
 
     outcomes: Counter[tuple[int, str]]
     changes: pl.DataFrame
     counted: pl.Series
+    retracted: pl.Series
+    known: frozenset[int]
 
 
 class Ledger:
@@ -81,7 +85,10 @@ class Ledger:
             told[day, outcome] += n
         came = single.filter("live")
         changes = pl.concat([came.select(*CELL, n=pl.lit(1, pl.Int64), cold="cold"), several.changed()])
-        return Span(told, changes, pl.concat([came["offset"], pl.Series(several.counted, dtype=pl.Int64)]))
+        counted = pl.concat([came["offset"], pl.Series(several.counted, dtype=pl.Int64)])
+        gone = pl.Series(several.retracted, dtype=pl.Int64)
+        retracted = pl.concat([single.filter(~pl.col("live"))["offset"], gone])
+        return Span(told, changes, counted, retracted, frozenset(several.renewed))
 
     def _with_limits(self, rows: pl.DataFrame) -> pl.DataFrame:
         """With the watermark before each row less the horizon."""
@@ -115,6 +122,8 @@ class _Several:
     def __init__(self, known: pl.DataFrame) -> None:
         self.outcomes: list[str] = []
         self.counted: list[int] = []
+        self.retracted: list[int] = []
+        self.renewed: list[int] = []  # of both
         self._changes: list[tuple[Any, ...]] = []
         self._known = {
             identity: Known(until, version, Cell(*cell) if live else None)
@@ -125,7 +134,12 @@ class _Several:
         for identity, at, limit, version, leaf, minute, bin_, cold, offset in rows.select(
             _ENTANGLED
         ).iter_rows():
-            done = step(self._known.get(identity), at, limit, version, Cell(leaf, minute, bin_))
+            before = self._known.get(identity)
+            done = step(before, at, limit, version, Cell(leaf, minute, bin_))
+            if done.outcome == RETRACTED:
+                self.retracted.append(offset)
+            if done.outcome in (COUNTED, RETRACTED) and before is not None and before.until >= limit:
+                self.renewed.append(offset)
             if done.known is not None:
                 self._known[identity] = done.known
             self.outcomes.append(done.outcome)

@@ -12,6 +12,7 @@ from clickhouse_connect.driver.client import Client
 
 from pipeline.verify.ask import frame
 from pipeline.verify.lives import ACTIONS, CaseEvent
+from pipeline.verify.terms import Terms
 from pipeline.verify.told import Names
 
 SPAN = 400_000  # offsets read at once: some forty bytes each
@@ -102,6 +103,27 @@ class RawTable:
             **(self._metrics if self.kind == "responses" else {}),
         )
         return {leaf: Names(*names) for leaf, *names in rows.iter_rows()}
+
+    def answers(self, partition: int, after: int, to: int, terms: Terms) -> pl.DataFrame:
+        """Of a span those that may call for a follow-up or end one, in the order of offsets.
+
+        Columns: offset, response_id, whether it calls for one, at, instrument, score, touchpoint, channel, segment,
+        customer_id, case_id.
+        """
+        alarms = {name: one for name, one in terms.alarms.items() if one[0] in terms.calls} or {
+            "": ("", 1, 0)
+        }
+        sql = f"""
+            SELECT kafka_offset AS offset, response_id, NOT retracted AND arrayExists((name, low, high) ->
+                name = toString(instrument) AND score >= low AND score <= high, {{names:Array(String)}},
+                {{lows:Array(Int64)}}, {{highs:Array(Int64)}}) AS bad, toUnixTimestamp64Milli(occurred_at) AS at,
+                instrument, toInt64(score) AS given, touchpoint, channel, segment, customer_id, case_id
+            FROM responses FINAL WHERE {_WHERE} AND (bad OR revision > 0 OR retracted) ORDER BY kafka_offset
+        """  # noqa: S608 - names of our own, no values
+        _, lows, highs = (list(column) for column in zip(*alarms.values(), strict=True))
+        ends: dict[str, Any] = {"names": list(alarms), "lows": lows, "highs": highs}
+        span = {"partition": partition, "after": after, "to": to}
+        return frame(self._client, sql, monthly=True, **span, **ends)
 
     def case_events(self, partition: int, after: int, to: int, counted: pl.Series) -> Iterator[CaseEvent]:
         """Those of a span that count and belong to a case."""

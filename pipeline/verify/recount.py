@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
+from pipeline.verify.calls import Answers, Expected, of_case
 from pipeline.verify.clocks import Cases
 from pipeline.verify.ledger import CELL, CHANGES, MINUTE_MS, Ledger
 from pipeline.verify.raw import SPAN, Beginning, RawTable
@@ -70,6 +71,7 @@ class Recount:
         self._terms = terms
         self._sums = Sums()
         self._cases: dict[int, Cases] = {}
+        self._answers: dict[int, Answers] = {}
         self._ledgers: dict[int, Ledger] = {}
         self._from: dict[int, Beginning] = {}
 
@@ -155,10 +157,27 @@ class Recount:
         rows = [(*cell, counts[cell], False, totals[cell], maybe[cell]) for cell in counts | maybe]
         return pl.DataFrame(rows, schema=EXPECTED, orient="row")
 
+    def calls(self, now: int) -> Expected:
+        """Follow-ups: see `case_cells` for what time alone calls for."""
+        expected = Expected({}, {}, set())
+        for answers in self._answers.values():
+            expected.must.update(answers)
+            expected.ignored.update(answers.not_judged())
+        for partition, cases in self._cases.items():
+            passed = min(now, self._ledgers[partition].watermark)
+            for events in cases:
+                for name, call, due in of_case(events, self._terms):
+                    if due is None or due <= passed:
+                        expected.must[name] = call
+                    elif due <= now + HOUR_MS:
+                        expected.may[name] = call
+        return expected
+
     def _open(self, partition: int, after: int, cold_until: int = NEVER) -> None:
         self.position[partition] = after
         self._ledgers[partition] = Ledger(self._horizon, cold_until)
         self._cases[partition] = Cases(self._terms)
+        self._answers[partition] = Answers(self._terms)
 
     def _span(self, partition: int, after: int, to: int) -> None:
         rows = self._table.rows(partition, after, to)
@@ -172,3 +191,9 @@ class Recount:
         self._sums.add(span.changes.with_columns(total=points * pl.col("n")))
         if self.kind == "touchpoints":
             self._cases[partition].take(self._table.case_events(partition, after, to, span.counted))
+        else:
+            answers = self._table.answers(partition, after, to, self._terms)
+            held = pl.concat([span.counted, span.retracted]).rename("offset").to_frame()
+            self._answers[partition].take(
+                answers.join(held, on="offset", how="semi", maintain_order="left").iter_rows(), span.known
+            )

@@ -39,6 +39,8 @@ def detail(key: Key, one: Suspect, leaves: Mapping[int, Names]) -> dict[str, Any
             "recounted": one.recounted,
             "stored": one.stored,
         }
+    if key[0] == "follow-up":
+        return {"kind": "follow-up", "id": key[1], "recounted": one.recounted, "stored": one.stored}
     kind, leaf, minute, bin_ = key
     names = leaves.get(leaf, Names("", "", "", "", ""))._asdict()
     bucket = datetime.fromtimestamp(minute * 60, UTC).isoformat()

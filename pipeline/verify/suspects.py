@@ -8,7 +8,9 @@ from typing import Any
 
 from pipeline.verify.told import Deltas
 
-Key = tuple[Any, ...]  # ("outcome", topic, partition, day, outcome) or ("cell", leaf, minute, bin)
+Key = tuple[
+    Any, ...
+]  # ("outcome", topic, partition, day, outcome), ("cell", leaf, minute, bin), ("follow-up", id)
 Owed = Mapping[tuple[str, int, str], int]
 
 

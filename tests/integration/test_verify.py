@@ -147,6 +147,7 @@ async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_foun
     assert seen["raw_rows"] + seen["dead_letters"] == 9_000
     assert (seen["from"], seen["still_moving"]) == (None, 0)
     assert seen["not_covered"] == []
+    assert seen["follow_ups"] > 100
     assert all(one["offsets_without_record"] == 0 for one in seen["partitions"])
     await asyncio.to_thread(_tampering_is_found, configured)
     await _every_id_is_traced(configured, topics)
@@ -172,6 +173,7 @@ def _tampering_is_found(configured):
         assert found.details[0]["stored"]["n"] == found.details[0]["recounted"]["n"] + 1
         assert found.details[0]["touchpoint"] and (clock in ("", found.details[0]["instrument"]))
         change(configured, one.format("-"))
+    _tampered_follow_ups_are_found(configured)
     assert checked(configured).differences == 0
     change(
         configured,
@@ -188,6 +190,23 @@ def _tampering_is_found(configured):
             wrong[detail["topic"]] += detail["stored"] - detail["recounted"]
     assert wrong == {f"{configured.kafka.prefix}.responses": 1}
     assert any(one["offsets_without_record"] == 1 for one in found.checked["partitions"])
+
+
+def _tampered_follow_ups_are_found(configured):
+    """One that is missing, one too many, one due at another time."""
+    tampered = {
+        "detractor": "true AS retracted",
+        "sla_breach": "'x' AS follow_up_id",
+        "reopened": "now64(3) AS due_at",
+    }
+    for kind, what in tampered.items():
+        again = "revision + 1000000000 AS revision, kafka_offset + 1000000000 AS kafka_offset"
+        one = f"SELECT min(follow_up_id) FROM current_follow_ups WHERE kind = '{kind}'"
+        row = f"SELECT * FROM follow_ups WHERE follow_up_id = ({one}) ORDER BY revision DESC LIMIT 1"
+        change(configured, f"INSERT INTO follow_ups SELECT * REPLACE({what}, {again}) FROM ({row})")
+        found = checked(configured)
+        assert [detail["kind"] for detail in found.details] == ["follow-up"], kind
+        change(configured, "DELETE FROM follow_ups WHERE kafka_offset >= 1000000000")
 
 
 async def _every_id_is_traced(configured, topics):
