@@ -11,7 +11,7 @@ from typing import Final
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana import health, metrics_page, overview
+from grafana import cases, health, metrics_page, overview
 
 FOLDER: Final = Path(__file__).parent / "dashboards"
 METRICS_PAGE: Final = Path(__file__).parent.parent / "docs" / "metrics.md"
@@ -19,7 +19,11 @@ METRICS_PAGE: Final = Path(__file__).parent.parent / "docs" / "metrics.md"
 
 def rendered() -> dict[str, str]:
     """File name -> the JSON that stands in it."""
-    boards = {"overview.json": overview.dashboard(), "pipeline.json": health.dashboard()}
+    boards = {
+        "overview.json": overview.dashboard(),
+        "cases.json": cases.dashboard(),
+        "pipeline.json": health.dashboard(),
+    }
     return {name: encode(finish(board)) for name, board in boards.items()}
 
 

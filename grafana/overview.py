@@ -54,14 +54,14 @@ ORDER BY topic, records DESC"""
 def dashboard() -> models.Dashboard:
     """The whole dashboard in Grafana's classic model, the only one that file provisioning takes."""
     board = shell("Feedback / Overview", UID, "Rolling customer feedback.").annotation(alerts())
-    for variable in (*sources(), _touchpoint(), _window()):
+    for variable in (*sources(), touchpoint_variable(), window_variable()):
         board = board.with_variable(variable)
     for panel in (nps(), csat(), ces(), touchpoints(), responses(), resolution(), outcomes(), pipeline()):
         board = board.with_panel(panel)
     return board.build()
 
 
-def _touchpoint() -> build.QueryVariable:
+def touchpoint_variable() -> build.QueryVariable:
     """All means overall: `^$` matches the one series without a touchpoint."""
     return (
         build.QueryVariable("touchpoint")
@@ -76,7 +76,8 @@ def _touchpoint() -> build.QueryVariable:
     )
 
 
-def _window() -> build.QueryVariable:
+def window_variable() -> build.QueryVariable:
+    """Which window of the scores."""
     return (
         build.QueryVariable("window")
         .label("Window")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clickhouse_connect.driver.client import Client
 
 from grafana import generate
 from pipeline.config import Settings
@@ -38,6 +39,11 @@ CELLS = [
     (Series("ces", "ces_1_7", "checkout", "web", "none"), 6, 12),
     (Series("resolution", "first_resolution", "checkout", "web", "none"), 80, 9),
     (Series("resolution", "first_resolution", QUOTED, "web", "none"), 96, 1),
+    (Series("resolution", "full_resolution", "checkout", "web", "none"), 96, 9),
+    (Series("resolution", "agent", "checkout", "web", "none"), 48, 9),
+    (Series("reopen", "", "checkout", "web", "none"), 0, 9),
+    (Series("fcr", "", "checkout", "web", "none"), 1, 9),
+    (Series("sla_breach", "", "checkout", "web", "none"), 1, 2),
 ]
 OUTCOMES = {"counted": 169, "duplicate": 3, "dead_letter": 1}
 
@@ -78,6 +84,7 @@ def how_the_pipeline_is(metrics: Metrics) -> None:
     topic = "feedback.responses"
     metrics.records(topic, "counted", 100)
     metrics.misplaced(topic, 0)
+    metrics.open_cases(topic, 0, "checkout", 3, 900.0)
     metrics.worker_ready(ready=True)
     metrics.journal_conflict(topic, 1)
     metrics.gap_filled(topic, 0)
@@ -118,7 +125,31 @@ def fill(configured: Settings) -> None:
     client.insert("outcome_counts", counts, database="feedback")
     dead = ("feedback.responses", 0, 1, minute, "malformed", "decode", "", "")
     client.insert("dead_letters", [dead], database="feedback")
+    follow_ups(client, minute)
     client.close()
+
+
+def follow_ups(client: Client, now: datetime) -> None:
+    """Three detractors: one was called after ten minutes, one waits, one for an hour too long."""
+    names = (
+        "follow_up_id",
+        "occurred_at",
+        "kind",
+        "touchpoint",
+        "channel",
+        "customer_id",
+        "due_at",
+        "kafka_offset",
+    )
+    happened, what = now - timedelta(minutes=30), ("detractor", "checkout", "web")
+    rows = [
+        (f"f{k}", happened, *what, f"c{k}", now + timedelta(hours=due), k, now)
+        for k, due in enumerate((1, 1, -1))
+    ]
+    client.insert("follow_ups", rows, (*names, "kafka_time"), database="feedback")
+    names = ("event_id", "occurred_at", "action", "customer_id", "kafka_time")
+    done = ("e1", now - timedelta(minutes=20), "case_replied", "c0", now)
+    client.insert("touchpoints", [done], names, database="feedback")
 
 
 def answers(prometheus: Monitoring, store: str, **chosen: str) -> dict[str, list[Any]]:
@@ -131,6 +162,19 @@ def test_every_query_about_the_pipeline_has_an_answer(prometheus: Monitoring, st
     now, board = datetime.now(UTC), generate.FOLDER / "pipeline.json"
     asked = queries(board, start=now - timedelta(hours=1), end=now)
     assert [query.where for query in asked if not run(query, prometheus, store)] == []
+
+
+def test_every_query_about_cases_has_an_answer(prometheus: Monitoring, store: str) -> None:
+    now, board = datetime.now(UTC), generate.FOLDER / "cases.json"
+    found = {
+        q.where: run(q, prometheus, store) for q in queries(board, start=now - timedelta(hours=1), end=now)
+    }
+    assert [where for where, rows in found.items() if not rows] == []
+    assert values(found["Time spent waiting on the customer, A"])[-1] == pytest.approx(0.5, abs=0.05)
+    (kind, touchpoint, *counts, longest, median, _) = found["Follow-ups, A"][0]
+    assert (kind, touchpoint, *map(int, counts)) == ("detractor", "checkout", 3, 2, 1)
+    assert 3600 <= int(longest) < 3900
+    assert float(median) == 600
 
 
 def values(samples: list[Any]) -> list[float]:
