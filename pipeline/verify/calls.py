@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from pipeline.verify.ask import frame
 from pipeline.verify.clocks import SLA_BREACH, breach
-from pipeline.verify.lives import REOPENED, CaseEvent, lives
+from pipeline.verify.lives import ACTIONS, REOPENED, CaseEvent, lives
 from pipeline.verify.terms import Terms
 
 _ASIDE = 1000  # partitions from here on were put aside by `feedback reset`
@@ -80,7 +80,7 @@ class Answers:
 
 def of_case(events: Iterable[CaseEvent], terms: Terms) -> Iterator[tuple[str, Call, int | None]]:
     """Follow-ups of one case: id, content, and the instant from which time alone calls for it, if it does."""
-    found = list(events)
+    found = [one for one in events if one.action in ACTIONS]
     last = max((one.at for one in found), default=0)
     for life in lives(found, terms.forget_ms):
         ended = breach(life, terms)

@@ -62,9 +62,7 @@ class Cases:
 
 def observed(events: Iterable[CaseEvent], terms: Terms) -> Iterator[Observation]:
     """What the clocks of one case show, given all of its events in any order."""
-    found = [
-        one for one in events if one.action in ACTIONS
-    ]  # another says nothing, not even that time has passed
+    found = [one for one in events if one.action in ACTIONS]  # another does not even say that time has passed
     last = max((one.at for one in found), default=0)
     for life in lives(found, terms.forget_ms):
         for seen in _durations(life, terms):

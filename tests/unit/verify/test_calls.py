@@ -1,0 +1,47 @@
+"""The recount of follow-ups says what the worker tells, though they share no code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.cases.lifecycle import follow_ups, measure, passed
+from pipeline.verify.calls import Answers, Call, of_case
+from pipeline.verify.lives import CaseEvent
+from tests.unit.verify.test_clocks import BEGIN, DAY, DAYS, EVENTS, HOUR, RULES, TERMS, case_of
+
+CALLS = {"sla_breach": 4 * HOUR, "reopened": DAY, "detractor": DAY}
+TOLD_BY = replace(RULES, follow_up_ms=CALLS)
+RECOUNTED_BY = replace(TERMS, calls=CALLS, alarms={"nps": ("detractor", 0, 6)})
+
+
+@settings(max_examples=150)
+@given(st.lists(EVENTS, max_size=14), st.sampled_from(DAYS))
+def test_two_programs_tell_the_same_of_every_case_at_every_time(events: list[CaseEvent], day: int):
+    case, now = case_of(events), BEGIN + day * DAY + HOUR
+    for one, clock in ((case, 0), (passed(case, now), now)):
+        told = {row["follow_up_id"]: row for row in follow_ups("c-1", None, measure(one, TOLD_BY))}
+        found = {
+            name: call for name, call, due in of_case(events, RECOUNTED_BY) if due is None or due <= clock
+        }
+        assert found == {name: Call(*(row[field] for field in Call._fields)) for name, row in told.items()}
+
+
+def answer(offset, score, customer="anna", identity="r"):
+    return (offset, identity, score <= 6, offset * HOUR, "nps", score, "pay", "web", "", customer, None)
+
+
+def test_an_answer_calls_while_its_newest_version_is_bad_and_somebody_is_known():
+    answers = Answers(RECOUNTED_BY)
+    answers.take([answer(1, 3), answer(2, 5, customer=None, identity="s")], frozenset())
+    assert dict(answers) == {
+        "r/answer": Call("detractor", HOUR, HOUR + DAY, "pay", "web", None, "anna", None, "nps", 3, None)
+    }
+    answers.take([answer(3, 9)], frozenset({3}))
+    assert dict(answers) == {}
+    answers.take([answer(4, 0)], frozenset({4}))
+    assert [call.score for _, call in answers] == [0]
+    answers.take([answer(9, 9)], frozenset())  # the id was forgotten, and is another one now
+    assert (dict(answers), list(answers.not_judged())) == ({}, ["r/answer"])
