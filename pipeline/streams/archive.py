@@ -38,6 +38,7 @@ from pipeline.streams.topics import Topics
 log = logging.getLogger(__name__)
 _DAY_MS = 86_400_000
 _HURRIED = 0.05
+_FETCH_BYTES, _FETCH_WAIT_MS = 256 << 10, 100  # or the broker answers for every few records that come in
 
 
 class Archive:
@@ -129,7 +130,8 @@ class Archive:
             heartbeat_interval_ms=session // 3,
             max_poll_interval_ms=_DAY_MS,  # an outage of the store is no reason to give the partitions away
             max_partition_fetch_bytes=pace.fetch_bytes,
-            fetch_max_wait_ms=200,
+            fetch_min_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
             **client_options(settings),
         )
 

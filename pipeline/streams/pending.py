@@ -26,7 +26,7 @@ class Pace:
 
     rows: int = 100_000
     bytes: int = 64 << 20
-    seconds: float = 1.0
+    seconds: float = 0.5
     fetch_bytes: int = 2 << 20
 
 

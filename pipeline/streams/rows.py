@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pipeline.events.batch import Batch, decode
@@ -50,15 +52,10 @@ class Source:
     check: Check | None = None
     label: tuple[str, ...] = ()
 
-    @property
-    def by_partition(self) -> bool:
-        """Its rows need to know their partition, or the order within it."""
-        return self.positioned or self.table == OUTCOMES
-
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What became of the records of one partition.
+    """What became of records of one source.
 
     Attributes:
         table: where the rows belong.
@@ -99,12 +96,14 @@ def sources(topics: Topics, bounds: Bounds) -> tuple[Source, ...]:
     )
 
 
-def rows_of(source: Source, partition: int, records: Records, lookup: Lookup = by_ids) -> Rows:
-    """The rows of `records`, which are of one partition of the source.
+def rows_of(
+    source: Source, partition: int | npt.NDArray[np.int32], records: Records, lookup: Lookup = by_ids
+) -> Rows:
+    """The rows of `records`.
 
     Args:
         source: the topic.
-        partition: of the topic.
+        partition: of the topic, of all records or of each.
         records: what was read.
         lookup: the schemas of ids.
 
@@ -148,9 +147,12 @@ def _labelled(batch: Batch, labels: Labels, names: Sequence[str]) -> pl.DataFram
     return replace(batch, columns=others).frame.with_columns(some.gather(labels.code) for some in distinct)
 
 
-def _positioned(frame: pl.DataFrame, batch: Batch, partition: int, records: Records) -> pl.DataFrame:
+def _positioned(
+    frame: pl.DataFrame, batch: Batch, partition: int | npt.NDArray[np.int32], records: Records
+) -> pl.DataFrame:
+    partitions = np.broadcast_to(np.asarray(partition, np.int32), len(records))
     return frame.with_columns(
-        pl.lit(partition, pl.Int32).alias("kafka_partition"),
+        pl.Series("kafka_partition", partitions[batch.at]),
         pl.Series("kafka_offset", records.offsets[batch.at]),
         pl.Series("kafka_time", records.times[batch.at]),
     )
@@ -178,31 +180,40 @@ def progress_of(topic: str, partition: int, records: Records) -> pl.DataFrame:
     )
 
 
-def told_progress(partition_records: Records, lookup: Lookup = by_ids) -> tuple[pl.DataFrame, int]:
-    """What the topic of outcomes says about progress, as rows of the table `progress`; and how many records that were.
+def outcomes_of(source: Source, records: Records, lookup: Lookup = by_ids) -> tuple[Rows, Rows]:
+    """What the topic of outcomes says: the counts, and how far each stage has come by them and by its own words.
 
     Args:
-        partition_records: of one partition of the topic. Of several words about one stage the last one holds.
+        source: that topic.
+        records: what was read, one partition behind the other. Of several words about one stage the last one holds.
         lookup: the schemas of ids.
     """
-    progress = schema("Progress")
-    batch = decode(partition_records, progress, lookup=_ours(lookup, progress))
-    times = pl.Series("time", partition_records.times[batch.at], pl.Int64)
-    entries = batch.frame.select("done", times).explode("done").drop_nulls("done").unnest("done")
-    words = pl.col("key").str.split(" ").list
+    counts = decode(records, source.schema, lookup=_ours(lookup, source.schema))
+    words = decode(records, schema("Progress"), lookup=_ours(lookup, schema("Progress")))
+    frame = counts.frame
+    progress = pl.concat([_said(words, records), _tallied(frame, records.times[counts.at])])
+    return Rows(source.table, frame, len(records) - len(counts) - len(words)), Rows(PROGRESS, progress, 0)
+
+
+def _said(words: Batch, records: Records) -> pl.DataFrame:
+    times = pl.Series("time", records.times[words.at], pl.Int64)
+    entries = words.frame.select("done", times).explode("done").drop_nulls("done").unnest("done")
+    word = pl.col("key").str.split(" ").list
     rows = entries.select(
-        stage=words.get(0),
-        topic=words.get(1),
-        partition=words.get(2).cast(pl.Int64),
+        stage=word.get(0),
+        topic=word.get(1),
+        partition=word.get(2).cast(pl.Int64),
         offset=pl.col("value").cast(pl.Int64),
         time=pl.col("time"),
     )
-    return rows.unique(["stage", "topic", "partition"], keep="last", maintain_order=True), len(batch)
+    return rows.unique(["stage", "topic", "partition"], keep="last", maintain_order=True)
 
 
-def tallied(outcomes: pl.DataFrame, time: int) -> pl.DataFrame:
-    """How far the tally has come, told by rows of `outcome_counts` that were written at `time` (milliseconds)."""
-    newest = outcomes.group_by("topic", "partition").agg(pl.col("version").max().alias("offset"))
-    return newest.select(
-        pl.lit(TALLIED).alias("stage"), "topic", "partition", "offset", pl.lit(time, pl.Int64).alias("time")
+def _tallied(outcomes: pl.DataFrame, times: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """How far the tally has come: versions are applied offsets; `times` are when each was written, milliseconds."""
+    newest = (
+        outcomes.with_columns(pl.Series("time", times))
+        .group_by("topic", "partition")
+        .agg(pl.col("version").max().alias("offset"), pl.col("time").max())
     )
+    return newest.select(pl.lit(TALLIED).alias("stage"), "topic", "partition", "offset", "time")

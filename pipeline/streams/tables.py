@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from aiokafka import TopicPartition
 
@@ -17,13 +19,14 @@ from pipeline.streams.rows import (
     Rows,
     Source,
     joined,
+    outcomes_of,
     progress_of,
     rows_of,
-    tallied,
-    told_progress,
 )
 
 log = logging.getLogger(__name__)
+_AT_ONCE = 32_768  # records; larger columns do not fit into the caches
+Int32s = npt.NDArray[np.int32]
 
 
 class Tables:
@@ -47,33 +50,35 @@ class Tables:
             Unseen: `lookup` does not know yet.
         """
         parts: list[Rows] = []
-        anywhere: dict[Source, list[Records]] = {}
-        for tp, records in fetched.items():
-            whole, source = Records.concat(records), self._sources[tp.topic]
+        by_source: dict[Source, list[tuple[int, Records]]] = {}
+        for tp in sorted(fetched):  # as the raw tables are ordered: the store need not sort them
+            whole = Records.concat(fetched[tp])
             parts.append(Rows(PROGRESS, progress_of(tp.topic, tp.partition, whole), 0))
-            if source.by_partition:
-                parts += self._rows(source, tp.partition, whole)
-            else:
-                anywhere.setdefault(source, []).append(whole)
-        for source, wholes in anywhere.items():
-            parts += self._rows(source, 0, Records.concat(wholes))
+            by_source.setdefault(self._sources[tp.topic], []).append((tp.partition, whole))
+        for source, several in by_source.items():
+            for partition, records in _joined(several):
+                parts += self._rows(source, partition, records)
         return dict(sorted(joined(parts).items(), key=lambda one: (one[0] == PROGRESS, one[0] != CELLS)))
 
-    def _rows(self, source: Source, partition: int, records: Records) -> list[Rows]:
+    def _rows(self, source: Source, partition: Int32s, records: Records) -> list[Rows]:
         """The rows of these records, and what they say about progress."""
-        rows = rows_of(source, partition, records, self._lookup)
-        if rows.table != OUTCOMES:
-            _note_skipped(source, rows.skipped)
-            return [rows]
-        told, words = told_progress(records, self._lookup)
-        _note_skipped(source, rows.skipped - words)
-        return [
-            rows,
-            Rows(PROGRESS, told, 0),
-            Rows(PROGRESS, tallied(rows.frame, int(records.times[-1])), 0),
-        ]
+        if source.table == OUTCOMES:
+            rows, *progress = outcomes_of(source, records, self._lookup)
+        else:
+            rows, progress = rows_of(source, partition, records, self._lookup), []
+        if rows.skipped and source.check is None:
+            extra = {"topic": source.topic, "n": rows.skipped}
+            log.error("records of our own topics cannot be read", extra=extra)
+        return [rows, *progress]
 
 
-def _note_skipped(source: Source, skipped: int) -> None:
-    if skipped and source.check is None:
-        log.error("records of our own topics cannot be read", extra={"topic": source.topic, "n": skipped})
+def _joined(several: Sequence[tuple[int, Records]]) -> Iterator[tuple[Int32s, Records]]:
+    """The records of several partitions in one piece, with the partition of each: a piece has a price of its own."""
+    much = sum(len(records) for _, records in several) > _AT_ONCE
+    pieces = [[one] for one in several] if much else [several]
+    for piece in pieces:
+        size = [len(records) for _, records in piece]
+        yield (
+            np.repeat(np.array([p for p, _ in piece], np.int32), size),
+            Records.concat([r for _, r in piece]),
+        )

@@ -19,6 +19,7 @@ from pipeline.stores.door.refusal import Code, Refusal, refusal
 from pipeline.stores.door.request import Ask, Insert, read
 
 T = TypeVar("T")
+_READ_BYTES = 1 << 20  # a batch of rows has many megabytes, and each pause in reading them costs
 _OK = "Ok.\n"
 _NOT_FOUND = "There is no such path. Send queries to /, or ask /ping whether the store is there.\n"
 
@@ -65,7 +66,13 @@ class Door:
         app.router.add_route("*", "/{path:.*}", _no_path)
         app.on_shutdown.append(self._hurry)
         app.on_cleanup.append(self._stop)
-        return web.AppRunner(app, handler_cancellation=True, auto_decompress=False, shutdown_timeout=5.0)
+        return web.AppRunner(
+            app,
+            handler_cancellation=True,
+            auto_decompress=False,
+            shutdown_timeout=5.0,
+            read_bufsize=_READ_BYTES,
+        )
 
     async def _hurry(self, _: web.Application) -> None:
         """Nobody waits for the end of a long query; what is being written is finished."""
