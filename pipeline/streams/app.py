@@ -21,7 +21,7 @@ from pipeline.streams.safe_consumer import transport
 from pipeline.streams.waiting import Room
 
 log = logging.getLogger(__name__)
-_MAX_POLL_RECORDS = 32_768
+_MAX_POLL_RECORDS = 131_072
 _FETCH_BYTES = 4 << 20
 Stopped = Callable[[], bool]
 BROKEN = 70  # exit code of a worker that must not go on
