@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
+import uvloop
 from faust.transport.drivers import aiokafka as driver
 
 from pipeline.events.records import Records
@@ -35,7 +36,7 @@ def transport(
         stopped: whether to give up waiting for the broker; called in the consumer's thread.
     """
 
-    class Thread(driver.AIOKafkaConsumerThread):
+    class Thread(QuickThread):
         logger = _faust_log
 
         async def on_start(self) -> None:
@@ -63,6 +64,19 @@ def transport(
 
     Consumer.mandate, Transport.Consumer = mandate, Consumer
     return Transport(app.conf.broker_consumer, app)
+
+
+class QuickThread(driver.AIOKafkaConsumerThread):
+    """The consumer's thread, on a loop of uvloop's: all that is fetched goes through it, asyncio's own is slower."""
+
+    def __init__(self, consumer: Any, **more: Any) -> None:
+        super().__init__(consumer, thread_loop=uvloop.new_event_loop(), **more)
+
+    def _start_thread(self) -> None:
+        try:
+            super()._start_thread()
+        finally:
+            self.thread_loop.close()
 
 
 class SafeConsumer(driver.Consumer):
