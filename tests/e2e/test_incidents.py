@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 import urllib.request
@@ -13,12 +14,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.running_demo import demo
 
 INCIDENTS = Path(__file__).parents[2] / "examples" / "incidents"
+CASES_PAGE = Path(__file__).parents[2] / "docs" / "cases.md"
 sys.path.insert(0, str(INCIDENTS))
-from recount import figures, first_resolutions  # noqa: E402  an example is no package
+import clocks  # noqa: E402  an example is no package
+from recount import figures, first_resolutions  # noqa: E402  the same
 
 RELATIVE_ERROR = 0.045  # of a percentile read from log-spaced bins
 SPAN_START = datetime(2016, 1, 1, tzinfo=UTC)
@@ -50,10 +54,54 @@ def settle(own: dict[str, str], incidents: int) -> None:
         time.sleep(2)
 
 
+def shown(own: dict[str, str]) -> dict[str, dict[str, float]]:
+    """Clock -> n and statistics of all touchpoints, as /metrics has them."""
+    with urllib.request.urlopen(f"http://{own['FEEDBACK_METRICS__LISTEN']}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    found: dict[str, dict[str, float]] = {clock: {} for clock in clocks.CLOCKS}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = sample.labels
+            if labels.get("touchpoint") or labels.get("channel") or labels.get("segment"):
+                continue
+            if sample.name == "feedback_resolution_window_seconds" and labels["clock"] in found:
+                found[labels["clock"]][labels["stat"]] = sample.value
+            elif sample.name == "feedback_score_responses" and labels["metric"] == "resolution":
+                found[labels["instrument"]]["n"] = sample.value
+    return {
+        clock: {name: one[name] for name in ("n", "mean", *clocks.SHARES)} for clock, one in found.items()
+    }
+
+
+def all_is_shown(own: dict[str, str], wanted: dict[str, dict[str, float]]) -> None:
+    """Every clock of all cases in the store and on /metrics, and each cell and follow-up as recounted by verify."""
+    done = subprocess.run(
+        [sys.executable, str(INCIDENTS / "clocks.py"), f"http://{own['FEEDBACK_STORE__HTTP']}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "0 differences"), done.stdout + done.stderr
+    assert done.stdout.partition("\n\n")[0] in CASES_PAGE.read_text(encoding="utf-8"), done.stdout
+    assert clocks.differences(wanted, shown(own)) == []
+    command = [sys.executable, "-m", "pipeline", "verify", "--json"]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=120, check=False)
+    found = json.loads(done.stdout)
+    assert (found["differences"], found["checked"]["not_covered"]) == (0, []), done.stdout
+    assert found["checked"]["follow_ups"] > 100
+    shares = ask(own, "SELECT metric, sum(n) AS n FROM cells FINAL WHERE instrument = '' GROUP BY metric")
+    assert {row["metric"] for row in shares} == {"reopen", "fcr", "sla_breach"}
+
+
 def test_the_numbers_equal_a_recount(
     apache_kafka: str, variables: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
-    own, expected, cases = variables(), figures(), first_resolutions()
+    # windows that reach back to the log, so that /metrics shows all of it
+    own = variables(windows="4000d", retention="4001d") | {
+        "FEEDBACK_CONFIG": str(INCIDENTS / "feedback.toml")
+    }
+    expected, cases = figures(), first_resolutions()
     log, mapping = INCIDENTS / "incident_event_log.csv.gz", INCIDENTS / "incidents.toml"
     arguments = ("--kafka", apache_kafka, "--replay", str(log), "--map", str(mapping))
     with demo(tmp_path / "data", own, *arguments) as running:
@@ -74,5 +122,6 @@ def test_the_numbers_equal_a_recount(
         assert times["mean"] == pytest.approx(expected["mean"], rel=1e-12)
         for name in ("p50", "p90", "p95", "p99"):
             assert times[name] == pytest.approx(expected[name], rel=RELATIVE_ERROR), name
+        all_is_shown(own, clocks.figures())
         assert running.end() == 0
         assert running.left == []

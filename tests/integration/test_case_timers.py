@@ -19,6 +19,7 @@ from pipeline.events.partition import partition_of
 from pipeline.events.schemas import schema
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
+from tests.support.topic_log import events
 
 HOUR = 3_600_000
 SLA = {"high": {"target": "1h"}}
@@ -77,6 +78,25 @@ async def until(environment, wanted, log):
         await asyncio.sleep(0.2)
 
 
+async def follow_up(configured, log, *, retracted):
+    """The newest revision of the only follow-up there is, once it says so; a revision never says two things."""
+    end = time.monotonic() + 90
+    while True:
+        found = await events(configured.kafka.bootstrap, Topics(configured.kafka.prefix).follow_ups)
+        newest = max(found, key=lambda one: one["revision"], default=None)
+        if newest is not None and newest["retracted"] is retracted:
+            break
+        assert time.monotonic() < end, log.read_text()[-4000:]
+        await asyncio.sleep(0.2)
+    assert {one["follow_up_id"] for one in found} == {newest["follow_up_id"]}
+    assert len({str(one) for one in found}) == len({one["revision"] for one in found})
+    return newest
+
+
+def milliseconds(at):
+    return round(at.timestamp() * 1000)
+
+
 @pytest.mark.slow
 async def test_a_breach_counts_while_nothing_arrives_and_is_taken_back_after_a_crash(
     apache_kafka, settings, variables, tmp_path
@@ -88,8 +108,13 @@ async def test_a_breach_counts_while_nothing_arrives_and_is_taken_back_after_a_c
     await tell(apache_kafka, topic, "case_opened", now - 2 * HOUR)
     with worker(environment, log):
         await until(environment, (1, 1.0, 1), log)
+        called = await follow_up(configured, log, retracted=False)
+    due = now - 2 * HOUR + HOUR
+    assert called["follow_up_id"] == f"c-1/sla_breach/{due}"
+    assert (milliseconds(called["occurred_at"]), milliseconds(called["due_at"])) == (due, due + 4 * HOUR)
     await tell(apache_kafka, topic, "case_resolved", now - 2 * HOUR + HOUR // 2)
     with worker(environment, log) as process:
         await until(environment, (1, 0.0, None), log)
+        assert (await follow_up(configured, log, retracted=True))["revision"] > called["revision"]
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 30) == 0
