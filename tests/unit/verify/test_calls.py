@@ -26,7 +26,10 @@ def test_two_programs_tell_the_same_of_every_case_at_every_time(events: list[Cas
         found = {
             name: call for name, call, due in of_case(events, RECOUNTED_BY) if due is None or due <= clock
         }
-        assert found == {name: Call(*(row[field] for field in Call._fields)) for name, row in told.items()}
+        wanted = {name: Call(*(row[field] for field in Call._fields)) for name, row in told.items()}
+        assert found == {
+            name: call._replace(customer_id=call.customer_id or None) for name, call in wanted.items()
+        }
 
 
 def answer(offset, score, customer="anna", identity="r"):
