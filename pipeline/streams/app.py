@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import faust
@@ -138,21 +139,21 @@ def _agent(app: faust.App, topic: str, handler: Handler, partitions: int, stoppe
         room = Room()
         tasks: set[asyncio.Task[None]] = set()
         async for event in stream.noack().events():
-            await room.enter(len(event.value))
-            task = asyncio.create_task(_handle(handler, event, room, stopped))
+            takes = await room.enter(event.value)
+            task = asyncio.create_task(_handle(handler, event, stopped))
             tasks.add(task)  # the loop keeps only weak references
             task.add_done_callback(tasks.discard)
+            task.add_done_callback(partial(room.leave, takes))
 
     channel = app.topic(topic, schema=Raw(), partitions=partitions)
     app.agent(channel, concurrency=1, name=f"{topic}-agent")(agent)
 
 
-async def _handle(handler: Handler, event: Any, room: Room, stopped: Stopped) -> None:
+async def _handle(handler: Handler, event: Any, stopped: Stopped) -> None:
     tp = event.message.tp
     what = f"a batch of {tp.topic}/{tp.partition}"
     if await _or_die(what, stopped, handler.on_batch, tp.partition, event.value):
         event.ack()
-    room.leave(len(event.value))
 
 
 def _follow_assignment(

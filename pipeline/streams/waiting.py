@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 
 from pipeline.events.records import Records
 
 _BATCHES = 12  # of one topic: one partition's wait for the journal overlaps another's decoding
-_RECORDS = 16_384
+_RECORDS = 16_384  # or kilobytes
+_SMALL = 2048  # records
 _TOGETHER = 4096  # records; larger batches share enough already
 _REST = 0.05  # seconds from one small batch to the next
 
@@ -18,25 +18,29 @@ class Room:
     """What may be in flight of one topic: some large batches, or many small ones.
 
     While a topic has no room nothing is fetched of the others either, and what comes at a few thousand records a second
-    comes in hundreds of small batches.
+    comes in hundreds of small batches. But a few records may be as large as a fetch, and deltas often are: of these as
+    few are in flight as of large batches.
     """
 
     def __init__(self) -> None:
-        self._batches = self._records = 0
+        self._batches = self._taken = 0
         self._left = asyncio.Event()
 
-    async def enter(self, n: int) -> None:
-        """Wait until a batch of so many records has room. One waits at a time."""
-        while self._batches >= _BATCHES and self._records + n > _RECORDS:
+    async def enter(self, records: Records) -> int:
+        """Wait until a batch has room; how much it takes. One waits at a time."""
+        n = len(records)
+        takes = max(n, records.nbytes >> 10) if n < _SMALL else n
+        while self._batches >= _BATCHES and self._taken + takes > _RECORDS:
             self._left.clear()
             await self._left.wait()
         self._batches += 1
-        self._records += n
+        self._taken += takes
+        return takes
 
-    def leave(self, n: int) -> None:
-        """It is settled."""
+    def leave(self, takes: int, _: object = None) -> None:
+        """It is settled, or never will be; as a callback of its task."""
         self._batches -= 1
-        self._records -= n
+        self._taken -= takes
         self._left.set()
 
 
@@ -49,27 +53,27 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._batches: deque[Records] = deque()
+        self._batches: dict[int, Records] = {}  # by identity: there may be thousands, of one record each
         self._rested = 0.0
 
     def add(self, records: Records) -> None:
         """One has come."""
-        self._batches.append(records)
+        self._batches[id(records)] = records
 
     def holds(self, records: Records) -> bool:
         """Whether it waits still: it may have gone together with one before it."""
-        return any(one is records for one in self._batches)
+        return id(records) in self._batches
 
     async def rest(self) -> None:
         """Let more come, if there is little and the last one was just now."""
-        if sum(map(len, self._batches)) < _TOGETHER:
+        if sum(map(len, self._batches.values())) < _TOGETHER:
             await asyncio.sleep(max(0.0, self._rested - time.monotonic()))
         self._rested = time.monotonic() + _REST
 
     def together(self, records: Records) -> list[Records]:
         """It, and those that came after it and go on where it ends. They wait until they are `settled`."""
         found, n = [records], len(records)
-        behind = iter(self._batches)
+        behind = iter(self._batches.values())
         while next(behind) is not records:
             pass
         for one in behind:
@@ -81,5 +85,5 @@ class Waiting:
 
     def settled(self, batches: list[Records]) -> None:
         """These need not wait any more."""
-        gone = {id(one) for one in batches}
-        self._batches = deque(one for one in self._batches if id(one) not in gone)
+        for one in batches:
+            self._batches.pop(id(one), None)

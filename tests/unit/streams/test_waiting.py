@@ -13,8 +13,8 @@ from pipeline.streams.tally import Tally
 from pipeline.streams.waiting import Room, Waiting
 
 
-def batch(first, n):
-    return Records.of([b""] * n, list(range(first, first + n)), [0] * n)
+def batch(first, n, value=b""):
+    return Records.of([value] * n, list(range(first, first + n)), [0] * n)
 
 
 @given(st.lists(st.tuples(st.integers(1, 3000), st.booleans()), min_size=1, max_size=8))
@@ -37,14 +37,19 @@ def test_what_goes_together_goes_on_where_the_one_before_ends(drawn):
 
 
 async def test_a_topic_has_room_for_many_small_batches_and_for_a_few_large_ones():
-    for size, fits in ((10, 1638), (30_000, 12)):
-        room = Room()
-        for _ in range(fits):
-            await room.enter(size)
-        waits = asyncio.create_task(room.enter(size))
+    # those of a few records that are large are large, too: thousands of them would be all the memory there is
+    for size, value, fits in (
+        (10, b"", 1638),
+        (30_000, b"", 12),
+        (4, bytes(1 << 20), 12),
+        (4, bytes(1024), 4096),
+    ):
+        room, one = Room(), batch(0, size, value)
+        taken = [await asyncio.wait_for(room.enter(one), 1) for _ in range(fits)]
+        waits = asyncio.create_task(room.enter(one))
         await asyncio.sleep(0)
         assert not waits.done()
-        room.leave(size)
+        room.leave(taken[0])
         await waits
 
 
