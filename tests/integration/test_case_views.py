@@ -19,6 +19,7 @@ STORIES = {
     "shut": (("opened", 0), ("closed", 9)),
     "before": (("resolved", -5), ("opened", 0), ("opened", 3)),
     "nobody": (("resolved", 0),),
+    "quiet": (("opened", 0), ("replied", 2), ("replied", 2), ("escalated", 30)),
 }
 
 
@@ -55,9 +56,12 @@ def test_cases_stand_as_their_events_say(client):
         "before": ("open", 0, 0, 0, opened, None),
         "done": ("resolved", 1, 0, 0, opened, nine),
         "goes on": ("open", 0, 1, 0, opened, None),
+        "quiet": ("open", 1, 0, 0, opened, None),
         "shut": ("closed", 0, 0, 0, opened, None),
         "waits": ("waiting", 1, 0, 0, opened, None),
     }
     ages = client.query("SELECT case_id, age_seconds FROM open_cases ORDER BY case_id").result_rows
-    assert [case_id for case_id, _ in ages] == ["again", "asks", "before", "goes on", "waits"]
+    assert [case_id for case_id, _ in ages] == ["again", "asks", "before", "goes on", "quiet", "waits"]
     assert all(3600 <= age < 7200 for _, age in ages)
+    last = "SELECT dateDiff('minute', opened_at, last_event_at) FROM cases WHERE case_id = 'quiet'"
+    assert client.query(last).result_rows == [(2,)]
