@@ -21,7 +21,7 @@ run: $(RUN) ## install what is missing, then start everything on this machine; C
 	@$(PY) scripts/foreground $(VENV)/bin/feedback demo $(ARGS)
 
 example: $(RUN) ## the same with a real log of 890 incidents instead of sample traffic
-	@$(PY) scripts/foreground $(VENV)/bin/feedback demo \
+	@$(PY) scripts/foreground $(VENV)/bin/feedback demo --config $(EXAMPLE)/feedback.toml \
 	  --replay $(EXAMPLE)/incident_event_log.csv.gz --map $(EXAMPLE)/incidents.toml $(ARGS)
 
 test: $(DEV) ## the whole test suite, three tests at a time; TESTERS=0, ARGS="-k brokers -x"

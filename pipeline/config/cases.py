@@ -151,9 +151,9 @@ class Cases(Table):
 
     fcr_window: Duration = 7 * 86_400.0
     """How long after the first resolve a further contact shows that one contact was not enough."""
-    forget_after: Duration = 400 * 86_400.0
-    """A case that was silent for longer is another case when it speaks again. Some of those in `examples/` wait for ten
-    months; memory is what it costs."""
+    forget_after: Duration = 90 * 86_400.0
+    """A case that was silent for longer is another case when it speaks again. Choose it longer than your cases ever
+    wait; memory is what it costs, about 400 bytes a case."""
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -183,6 +183,7 @@ def test_no_broker_at_the_address_given(own: dict[str, str], tmp_path: Path) -> 
 
 def test_a_history_of_its_own_and_only_once(own: dict[str, str], tmp_path: Path) -> None:
     counted = "SELECT sum(n), round(sum(seconds_sum)) FROM resolution_times WHERE clock = 'first_resolution'"
+    own = {**own, "FEEDBACK_CASES__FORGET_AFTER": "400d"}  # some of these cases wait for ten months
     with demo(tmp_path / "data", own, *REPLAY) as running:
         running.until(r"5,998 rows, 0 of them bad; 3,129 events acknowledged")
         running.until(WORKS)

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from pipeline.cases.rules import Rules
 from pipeline.config import ConfigError
 from pipeline.config.load import build, load
 
@@ -42,6 +43,13 @@ HOUR = 3_600_000
 
 def ms(*at: int) -> int:
     return int(datetime(*at, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc]  # whole numbers
+
+
+def test_cases_are_measured_alike_where_nothing_is_configured():
+    rules, plain = build({}, {}, "nothing").rules(), Rules()
+    for name in ("fcr_ms", "forget_ms", "horizon_ms"):
+        assert getattr(rules, name) == getattr(plain, name), name
+    assert rules.follow_up_ms.items() >= plain.follow_up_ms.items()
 
 
 def test_rules_of_a_configuration(tmp_path):
