@@ -139,7 +139,7 @@ def _agent(app: faust.App, topic: str, handler: Handler, partitions: int, stoppe
         room = Room()
         tasks: set[asyncio.Task[None]] = set()
         async for event in stream.noack().events():
-            takes = await room.enter(event.value)
+            takes = await room.enter(event.message.tp.partition, event.value)
             task = asyncio.create_task(_handle(handler, event, stopped))
             tasks.add(task)  # the loop keeps only weak references
             task.add_done_callback(tasks.discard)

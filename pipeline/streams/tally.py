@@ -106,7 +106,7 @@ class Tally(Ownership[Owned]):
             async with owned.lock:
                 if owned.waiting.holds(records):
                     await self._recovered(owned)
-                    await owned.waiting.rest()
+                    await owned.waiting.rest(records)
                     together = owned.waiting.together(records)
                     await self._apply(owned, Records.concat(together))
                     owned.waiting.settled(together)

@@ -9,33 +9,41 @@ from pipeline.events.records import Records
 
 _BATCHES = 12  # of one topic: one partition's wait for the journal overlaps another's decoding
 _RECORDS = 16_384  # or kilobytes
-_SMALL = 2048  # records
+_LARGE = _RECORDS // _BATCHES + 1
 _TOGETHER = 4096  # records; larger batches share enough already
 _REST = 0.05  # seconds from one small batch to the next
 
 
 class Room:
-    """What may be in flight of one topic: some large batches, or many small ones.
+    """What may be in flight of one topic: some large batches, or many small ones that can go together.
 
     While a topic has no room nothing is fetched of the others either, and what comes at a few thousand records a second
-    comes in hundreds of small batches. But a few records may be as large as a fetch, and deltas often are: of these as
-    few are in flight as of large batches.
+    comes in hundreds of small batches. But a few records may be as large as a fetch, and deltas often are; and behind a
+    hole (a producer's transactions leave some) each batch is settled by itself. Of these as few are in flight as of
+    large ones: what waits with the broker comes in larger batches.
     """
 
     def __init__(self) -> None:
         self._batches = self._taken = 0
+        self._ends: dict[int, int] = {}  # partition -> where its last batch ended
         self._left = asyncio.Event()
 
-    async def enter(self, records: Records) -> int:
+    async def enter(self, partition: int, records: Records) -> int:
         """Wait until a batch has room; how much it takes. One waits at a time."""
-        n = len(records)
-        takes = max(n, records.nbytes >> 10) if n < _SMALL else n
+        takes = self._takes(partition, records)
         while self._batches >= _BATCHES and self._taken + takes > _RECORDS:
             self._left.clear()
             await self._left.wait()
         self._batches += 1
         self._taken += takes
         return takes
+
+    def _takes(self, partition: int, records: Records) -> int:
+        goes_on = self._ends.get(partition) == records.first
+        self._ends[partition] = records.last + 1
+        if not goes_on or len(records) >= _LARGE:
+            return max(len(records), _LARGE)
+        return max(len(records), records.nbytes >> 10)
 
     def leave(self, takes: int, _: object = None) -> None:
         """It is settled, or never will be; as a callback of its task."""
@@ -64,9 +72,14 @@ class Waiting:
         """Whether it waits still: it may have gone together with one before it."""
         return id(records) in self._batches
 
-    async def rest(self) -> None:
-        """Let more come, if there is little and the last one was just now."""
-        if sum(map(len, self._batches.values())) < _TOGETHER:
+    async def rest(self, records: Records) -> None:
+        """Let more come, if there is little, all of it goes together, and the last one was just now.
+
+        With a hole after each of them (a producer's transactions leave some) none go together: to rest would make them
+        wait for each other.
+        """
+        few = sum(map(len, self._batches.values())) < _TOGETHER
+        if few and len(self.together(records)) == len(self._batches):
             await asyncio.sleep(max(0.0, self._rested - time.monotonic()))
         self._rested = time.monotonic() + _REST
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from types import SimpleNamespace
 
 from hypothesis import given
@@ -36,17 +37,32 @@ def test_what_goes_together_goes_on_where_the_one_before_ends(drawn):
     assert [waiting.holds(one) for one in batches] == [k >= len(found) for k in range(len(batches))]
 
 
-async def test_a_topic_has_room_for_many_small_batches_and_for_a_few_large_ones():
-    # those of a few records that are large are large, too: thousands of them would be all the memory there is
-    for size, value, fits in (
-        (10, b"", 1638),
-        (30_000, b"", 12),
-        (4, bytes(1 << 20), 12),
-        (4, bytes(1024), 4096),
+async def test_only_those_that_go_together_let_more_come():
+    for first, rests in ((10, True), (11, False)):
+        waiting, one = Waiting(), batch(0, 10)
+        waiting.add(one)
+        await waiting.rest(one)  # as if the one before were just now
+        waiting.add(batch(first, 10))
+        resting = asyncio.create_task(waiting.rest(one))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert resting.done() is not rests
+        await resting
+
+
+async def test_a_topic_has_room_for_many_small_batches_that_go_together_and_for_a_few_others():
+    for size, value, hole, fits in (
+        (10, b"", 0, 1502),  # the first of a partition might stand behind a hole
+        (10, b"", 1, 12),
+        (30_000, b"", 0, 12),
+        (4, bytes(1 << 20), 0, 12),  # thousands of them would be all the memory there is
+        (4, bytes(1024), 0, 3755),
     ):
-        room, one = Room(), batch(0, size, value)
-        taken = [await asyncio.wait_for(room.enter(one), 1) for _ in range(fits)]
-        waits = asyncio.create_task(room.enter(one))
+        room, taken = Room(), []
+        one = partial(batch, n=size, value=value)
+        for k in range(fits):
+            taken.append(await asyncio.wait_for(room.enter(0, one(k * (size + hole))), 1))
+        waits = asyncio.create_task(room.enter(0, one(fits * (size + hole))))
         await asyncio.sleep(0)
         assert not waits.done()
         room.leave(taken[0])
