@@ -97,14 +97,17 @@ class DeltasPartition(Generic[B]):
             self._fold(offset, value)
             await self._pause()
 
-    async def publish(self) -> int:
+    async def publish(self, most: int = 1 << 40) -> int:
         """Send the cells that wait now, oldest change first; how many. What changes meanwhile waits for the next time.
+
+        Args:
+            most: no more than so many.
 
         Raises:
             Unknown: some of them are in doubt and wait on.
         """
         rollup = self.rollup
-        sent, waiting = 0, rollup.waiting
+        sent, waiting = 0, min(rollup.waiting, most)
         while sent < waiting:
             batch = rollup.changed(min(CELLS_AT_ONCE, waiting - sent))
             await self._send(rollup.leaves, batch.cells)

@@ -77,10 +77,13 @@ class Buckets:
             self._sum(start)
             self._young.remove(start)
 
-    def between(self, first: int, end: int) -> CellRows:
-        """The cells of the buckets that start in [first, end) minutes, in no order."""
-        parts = [rows_of(part) for start in self._starts(first, end) for part in self._buckets[start]]
-        return np.concatenate(parts) if parts else NO_CELLS
+    def between(self, first: int, end: int) -> list[CellRows]:
+        """The cells of the buckets that start in [first, end) minutes, in parts, in no order."""
+        return [rows_of(part) for start in self._starts(first, end) for part in self._buckets[start]]
+
+    def first(self) -> int | None:
+        """The minute at which the first bucket starts."""
+        return min(self._buckets) * self._unit if self._buckets else None
 
     def take(self, first: int, end: int) -> list[tuple[int, CellRows]]:
         """Remove the buckets that start in [first, end) minutes: (start in minutes, cells), ascending."""

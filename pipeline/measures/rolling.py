@@ -6,21 +6,21 @@ taken out again leaves exactly nothing behind. Minutes are kept one by one for t
 minutes can still let go of them; then they are summed into their hour, since windows above 24 h move by whole
 hours. That keeps 30 days in a sixtieth of the memory.
 
-What is kept, and how, follows log time and not the clock (`settle`), so that it is the same for whoever reads the same
-deltas; the sums of the windows are made from it at the time that the clock says.
+What is kept follows log time and not the clock (`settle`), so that it is the same for whoever reads the same deltas;
+the sums of the windows are made from it at the time that the clock says. Much is due when a minute or an hour ends:
+`move` and `sum_up` do it bit by bit, so that others have their turn in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measures.buckets import HOUR, Buckets, HeldCells, room, summed
+from pipeline.measures.buckets import HOUR, NO_CELLS, HeldCells, room, summed
 from pipeline.measures.cells import MINUTE_MS, Series
+from pipeline.measures.kept import NEVER, Kept
 from pipeline.measures.packed import CELL, CellRows
 from pipeline.measures.series_rows import MARGINALS, SeriesRows
 from pipeline.measures.sums import WindowSums
@@ -30,9 +30,7 @@ Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Masks = npt.NDArray[np.bool_]
 
-_NEVER = -(1 << 40)
 _AT_ONCE = 50_000  # cells; eight times as many rows are in memory then, and as many may wait for a look
-_WORTH_SUMMING = 1000  # cells: each costs sixteen additions, a sum over all minutes first is cheaper
 _AHEAD = 2  # hours that a clock may be behind log time: events may be 1 h in the future, and clocks differ
 
 
@@ -45,8 +43,6 @@ class Rolling:
         windows: all of them.
         keep: hours of which cells are kept; by default what the longest window needs.
 
-    Attributes:
-        missing: cells of minutes before this one were let go, here or by whoever filled this before.
     """
 
     def __init__(
@@ -59,15 +55,22 @@ class Rolling:
         self._counts = np.zeros((len(self.windows), 0, 4), np.int64)
         self._totals = np.zeros((len(self.windows), 0), np.int64)
         self._changed = np.zeros((len(self.windows), 0), np.bool_)
-        self._minutes, self._hours = Buckets(1), Buckets(HOUR)
+        self._kept = Kept()
         self._awaited: list[tuple[Int32s, CellRows]] = []  # minutes, ascending, and cells: in no window yet
-        self._first = [_NEVER for _ in self.windows]  # minute at which each window begins
-        self._end = _NEVER  # minute after the running one
+        self._first = [NEVER for _ in self.windows]  # minute at which each window begins
+        self._end = [NEVER for _ in self.windows]  # minute after the last one of each
         self._keep = max(-(-window.seconds // 3600) for window in windows) if keep is None else keep
-        self._floor = _NEVER  # the running minute is never before this one
-        self._settled = _NEVER  # minutes before this one are kept by the hour
-        self._forgotten = self.missing = _NEVER  # minutes before `_forgotten` are not kept
+        self._floor = NEVER  # the running minute is never before this one
         self._hour_passed = False  # since `let_go` looked
+
+    @property
+    def missing(self) -> int:
+        """Cells of minutes before this one were let go, here or by whoever filled this before."""
+        return self._kept.missing
+
+    def miss(self, minute: int) -> None:
+        """Cells of minutes before this one were let go by whoever filled this before."""
+        self._kept.missing = max(self.missing, minute)
 
     @property
     def series(self) -> Sequence[Series]:
@@ -94,56 +97,58 @@ class Rolling:
         cells["leaf"], cells["column"], cells["n"], cells["total"] = leaf, self._columns_of(bins), n, total
         order = np.argsort(minute, kind="stable")
         minute, cells = minute[order], cells[order]
-        forgotten, settled, now = np.searchsorted(minute, (self._forgotten, self._settled, self._end))
-        if forgotten:
-            self.missing = max(self.missing, int(minute[forgotten - 1]) + 1)
-        self._hours.add(minute[forgotten:settled], cells[forgotten:settled])
-        self._minutes.add(minute[settled:], cells[settled:])
-        first = np.searchsorted(minute, min(self._first))
+        self._kept.add(minute, cells)
+        first, now = np.searchsorted(minute, (min(self._first), max(self._end)))
         if first < now:
             self._awaited.append((minute[first:now], cells[first:now]))
             if sum(len(cells) for _, cells in self._awaited) > _AT_ONCE:
                 self._take_in()
 
     def settle(self, hour: int) -> None:
-        """Log time has come to this hour since 1970: sum old minutes into hours, forget old hours.
+        """Log time has come to this hour since 1970: old minutes are kept by the hour, old hours forgotten.
 
         The clock is then taken to be at most two hours behind (`floor_of`), so that no window needs what is gone.
         """
         self._floor = floor_of(hour)
-        if self._end != _NEVER:
+        if max(self._end) != NEVER:
             self.advance(self._floor * MINUTE_MS)
-        settled = self._floor - DAY // MINUTE
-        taken = self._minutes.take(self._settled, settled)
-        for start, minutes in groupby(taken, lambda one: one[0] // HOUR * HOUR):
-            cells = summed(np.concatenate([cells for _, cells in minutes]))
-            self._hours.add(np.full(len(cells), start, np.int32), cells)
-        self._settled = max(settled, self._settled)
-        self._forgotten = max(self._floor - self._keep * HOUR, self._forgotten)
-        gone = self._hours.take(_NEVER, self._forgotten)
+        self._kept.settle(self._floor - DAY // MINUTE, self._floor - self._keep * HOUR)
         self._hour_passed = True
-        self.missing = max([self.missing, *(start + HOUR for start, _ in gone)])
 
     def advance(self, now_ms: int) -> None:
         """Let the windows end with the minute of `now_ms`; an earlier time than before changes nothing."""
-        now = max(now_ms / 1000, self._floor * MINUTE)
-        spans = [window.span_now(now) for window in self.windows]
-        end, known = spans[0][1], self._end
-        if end <= known:
-            return
-        self._take_in()
-        between = cache(self._between)  # windows of one kind share what enters
-        for w, (first, _) in enumerate(spans):
-            if known != _NEVER:
-                self._apply([w], between(self._first[w], min(first, known)), sign=-1)
-            self._apply([w], between(max(first, known), end))
-            self._first[w] = first
-        self._end = end
+        while self.move(now_ms):
+            pass
+
+    def is_at(self, window: int, now_ms: int) -> bool:
+        """Whether a window ends with the minute of `now_ms`, or later."""
+        return self._end[window] >= self._span(window, now_ms)[1]
+
+    def move(self, now_ms: int) -> int:
+        """Let one window that is behind end with the minute of `now_ms`.
+
+        Returns:
+            How many cells that took, at least 1; 0 if none is behind.
+        """
+        for w, known in enumerate(self._end):
+            first, end = self._span(w, now_ms)
+            if end > known:
+                self._take_in()
+                left = NO_CELLS if known == NEVER else self._kept.between(self._first[w], min(first, known))
+                came = self._kept.between(max(first, known), end)
+                self._apply([w], left, sign=-1)
+                self._apply([w], came)
+                self._first[w], self._end[w] = first, end
+                return len(left) + len(came) + 1
+        return 0
+
+    def sum_up(self) -> int:
+        """See `Kept.sum_up`; not while a thread looks at what is kept."""
+        return self._kept.sum_up()
 
     def held(self) -> HeldCells:
         """All cells that are kept: added to a new one that has settled at the same hour, they give the same."""
-        minutes, hours = self._minutes.rows(), self._hours.rows()
-        minute, cells = (np.concatenate(pair) for pair in zip(minutes, hours, strict=True))
+        minute, cells = self._kept.rows()
         names = self._rows.leaves
         used, at = np.unique(cells["leaf"], return_inverse=True)
         bins = np.empty(len(self._bins), np.int32)
@@ -167,7 +172,7 @@ class Rolling:
         self._hour_passed = False
         self._take_in()
         size = self._rows.leaf_count
-        empty = ~(self._minutes.leaves(size) | self._hours.leaves(size))
+        empty = ~self._kept.leaves(size)
         if 2 * empty.sum() <= size:
             return None
         empty &= ~wanted(len(self._rows))[self._rows.marginals(np.arange(size, dtype=np.int32))].any(axis=1)
@@ -175,8 +180,7 @@ class Rolling:
         self._rows, rows = self._rows.only(kept)
         number = np.zeros(size, np.int32)
         number[kept] = np.arange(len(kept))
-        for buckets in (self._minutes, self._hours):
-            buckets.renumber(number)
+        self._kept.renumber(number)
         # contiguous: `_apply` adds to a flat view, and of any other order numpy would make a copy
         self._counts = np.ascontiguousarray(self._counts[:, rows])
         self._totals = np.ascontiguousarray(self._totals[:, rows])
@@ -230,23 +234,22 @@ class Rolling:
     def _are(self, levels: Sequence[int]) -> Masks:
         return np.isin(np.arange(8), levels)[self._rows.level]
 
+    def _span(self, window: int, now_ms: int) -> tuple[int, int]:
+        return self.windows[window].span_now(max(now_ms / 1000, self._floor * MINUTE))
+
     def _take_in(self) -> None:
         """Let the windows hold what they await. Windows that begin before the same cells take the same sums."""
         if not self._awaited:
             return
         minute, cells = (np.concatenate(column) for column in zip(*self._awaited, strict=True))
         self._awaited.clear()
-        end = self._end
-        for first in sorted(set(self._first), reverse=True):
-            within = summed(cells[(minute >= first) & (minute < end)])
-            self._apply([w for w, begins in enumerate(self._first) if begins <= first], within)
-            end = first
-
-    def _between(self, first: int, end: int) -> CellRows:
-        """What is kept of the minutes in [first, end). No window begins or ends within an hour that is settled."""
-        parts = [bucket.between(first, end) for bucket in (self._hours, self._minutes)]
-        cells = np.concatenate(parts)
-        return summed(cells) if len(cells) > _WORTH_SUMMING else cells
+        for last in set(self._end):  # one, but while they move on
+            alike = [w for w, end in enumerate(self._end) if end == last]
+            end = last
+            for first in sorted({self._first[w] for w in alike}, reverse=True):
+                within = summed(cells[(minute >= first) & (minute < end)])
+                self._apply([w for w in alike if self._first[w] <= first], within)
+                end = first
 
     def _apply(self, windows: Sequence[int], cells: CellRows, sign: int = 1) -> None:
         """Add cells of leaves to the sums of the leaves and their marginals, in these windows."""

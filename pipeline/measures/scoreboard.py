@@ -74,7 +74,7 @@ class Scoreboard:
         """Log time has come to this hour since 1970; see `Rolling.settle`."""
         self._hour = hour
         if self._now is not None:
-            self.advance(self._now)
+            self._now = self._come_to(self._now)
         for book in self._open():
             book.settle(hour)
 
@@ -102,10 +102,31 @@ class Scoreboard:
 
     def advance(self, now_ms: int) -> None:
         """Let every window end with the minute of `now_ms`; the clock running backwards changes nothing."""
-        floor = now_ms if self._hour is None else floor_of(self._hour) * MINUTE_MS
-        self._now = max(now_ms, floor, now_ms if self._now is None else self._now)
+        self._now = self._come_to(now_ms)
         for book in self._open():
             book.advance(self._now)
+
+    def move(self, now_ms: int, cells: int) -> bool:
+        """`advance`, but only until so many cells were moved; whether some windows are left behind.
+
+        At the end of an hour a million cells leave the windows. A window that is left is true for the minute before.
+        """
+        self._now = self._come_to(now_ms)
+        for book in self._open():
+            while cells > 0 and (moved := book.move(self._now)):
+                cells -= moved
+        return cells <= 0
+
+    def sum_up(self, cells: int) -> None:
+        """Give back memory of old minutes, until so many cells were summed; not while a thread looks at this."""
+        for book in self._open():
+            while cells > 0 and (summed := book.sum_up()):
+                cells -= summed
+
+    def _come_to(self, now_ms: int) -> int:
+        """The time that it is then: never back, never too far behind log time."""
+        floor = now_ms if self._hour is None else floor_of(self._hour) * MINUTE_MS
+        return max(now_ms, floor, now_ms if self._now is None else self._now)
 
     def sums(self, levels: Sequence[int] = (OVERALL, TOUCHPOINT, LEAF)) -> Iterator[WindowSums]:
         """What stands in every window for series of these levels that have answers there.
@@ -147,7 +168,8 @@ class Scoreboard:
         """
         if self._now is None:
             return News(0, (), (), more=False)
-        places = [(book, w) for book in self._open() for w in filter(book.filled, range(len(self._windows)))]
+        now, windows = self._now, range(len(self._windows))
+        places = [(b, w) for b in self._open() for w in windows if b.filled(w) and b.is_at(w, now)]
         found: list[tuple[Standing, Place]] = []
         for k in range(len(places)):
             book, window = places[(self._turn + k) % len(places)]
@@ -221,7 +243,7 @@ class Scoreboard:
 
     def _opened(self, metric: str, instrument: str) -> Rolling:
         book = Rolling(metric, instrument, self._windows, self._keep)
-        book.missing = max(book.missing, self._missing.get((metric, instrument), book.missing))
+        book.miss(self._missing.get((metric, instrument), _LONG_AGO))
         if self._hour is not None:
             book.settle(self._hour)
         if self._now is not None:

@@ -21,22 +21,27 @@ class Owned:
         self.sending = asyncio.Lock()  # who publishes
         self.ready = False
         self.more = False  # scores wait for the next tick
+        self.behind = False  # and windows or cells: it should come soon
         self.told: dict[Source, int] = {}  # the deltas whose cells were said to be published
         self._board: Scoreboard | None = None
         self._missing: dict[Source, tuple[int, float]] = {}  # number -> when it was missed first
 
-    def board(self, now_ms: int) -> Scoreboard:
-        """The windows, brought to `now_ms`. Those of a snapshot do not know what was published."""
+    def board(self, now_ms: int, most: int) -> Scoreboard:
+        """The windows, brought to `now_ms`, as far as that takes no more than `most` cells.
+
+        Those of a snapshot do not know what was published.
+        """
         board = self.partition.board
-        board.advance(now_ms)
+        self.behind = board.move(now_ms, most)
         if board is not self._board:
             board.forget_what_was_published()
             self._board = board
         return board
 
-    def let_go(self) -> None:
-        """Forget series that hold nothing any more, if no thread may be looking at them. No news are on their way."""
+    def let_go(self, most: int) -> None:
+        """Give memory back, if no thread may be looking at it, for up to `most` cells. No news are on their way."""
         if not self.lock.locked():
+            self.partition.board.sum_up(most)
             self.partition.board.let_go()
 
     @property

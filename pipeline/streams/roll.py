@@ -31,9 +31,10 @@ from pipeline.streams.topics import Topics
 from pipeline.streams.unknown_touchpoints import UnknownTouchpoints
 
 log = logging.getLogger(__name__)
-_SCORES_A_TICK = (
-    600  # of all partitions; each costs some 25 us, and with each minute all of them may be told again
-)
+# Of all partitions together: what is left is for the next tick, so that none holds the loop for long.
+_SCORES_A_TICK = 600  # each costs some 25 us, and with each minute all of them may be told again
+_CELLS_A_TICK = 6_000  # to publish, 7 us each
+_MOVED_A_TICK = 200_000  # cells into windows and out of them, 0.2 us each: with each hour a million
 _PATIENCE = 5.0  # seconds; a delta that comes before its predecessor is soon sent again, with it
 
 
@@ -122,8 +123,12 @@ class Roll(Ownership[Owned]):
         for owned in self._ready():
             self._alarm(owned)
             self._show(owned)
-        limit = _SCORES_A_TICK // max(1, len(self._owned))
-        return sum(await asyncio.gather(*(self._publish(owned, now_ms, limit) for owned in self._ready())))
+        return sum(await asyncio.gather(*(self._publish(owned, now_ms) for owned in self._ready())))
+
+    @property
+    def behind(self) -> bool:
+        """Whether the last tick left something that the next one should do soon."""
+        return any(owned.behind for owned in self._ready())
 
     def drained(self, partition: int, end: int) -> bool:
         """Everything before `end` is folded, its cells are published, and it is said that they are."""
@@ -140,7 +145,13 @@ class Roll(Ownership[Owned]):
     def boards(self) -> list[tuple[int, int, Scoreboard]]:
         """The recovered partitions: number, position, and windows now. Needs neither broker nor store."""
         now_ms = self._now_ms()
-        return [(owned.number, owned.partition.position, owned.board(now_ms)) for owned in self._ready()]
+        moved = self._share(_MOVED_A_TICK)
+        return [
+            (owned.number, owned.partition.position, owned.board(now_ms, moved)) for owned in self._ready()
+        ]
+
+    def _share(self, of_all: int) -> int:
+        return of_all // max(1, len(self._owned))
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -216,18 +227,22 @@ class Roll(Ownership[Owned]):
         metrics.cells(self.topic, p, len(partition.rollup), partition.rollup.waiting)
         metrics.journal_tail(self.topic, p, partition.position - partition.base, partition.grown)
 
-    async def _publish(self, owned: Owned, now_ms: int, limit: int) -> int:
+    async def _publish(self, owned: Owned, now_ms: int) -> int:
         """Cells first, so that whoever reads a score finds the cells that it is made of."""
         async with owned.sending:
-            owned.let_go()
-            board = owned.board(now_ms)
-            news, taken = board.news(limit), owned.partition.rollup.numbers
+            moved, most = self._share(_MOVED_A_TICK), self._share(_CELLS_A_TICK)
+            owned.let_go(moved)
+            board, rollup = owned.board(now_ms, moved), owned.partition.rollup
+            news, taken = board.news(self._share(_SCORES_A_TICK)), rollup.numbers
+            owned.behind |= (left := rollup.waiting > most)
             try:
-                sent = await owned.partition.publish() + await self._publish_scores(owned, board, news)
-                await self._tell(owned, taken)
+                sent = await owned.partition.publish(most) + await self._publish_scores(owned, board, news)
+                if not left:
+                    await self._tell(owned, taken)
                 owned.more = news.more
             except Unknown as error:
                 board.not_published(news)
+                owned.behind = False  # the broker is away: no hurry
                 extra = {**self._where(owned.number), "error": str(error)}
                 log.warning("could not publish, trying again", extra=extra)
                 return 0

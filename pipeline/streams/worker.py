@@ -247,7 +247,8 @@ class Worker:
             started = time.monotonic()
             if not way.to(recovery=not self.ready):
                 await roll.tick(int(time.time() * 1000))
-            await sleep(self.stop, max(0.01, TICK - (time.monotonic() - started)))
+            rest = 0.0 if roll.behind else TICK - (time.monotonic() - started)
+            await sleep(self.stop, max(0.01, rest))
 
     def _archive(self) -> Archive:
         return Archive(self.settings, self.metrics, on_away=self.keeper.away, registry=self.registry)

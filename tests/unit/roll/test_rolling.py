@@ -234,11 +234,15 @@ def test_old_cells_are_forgotten_and_minutes_become_hours():
     (leaf,) = rolling.number(LEAVES[:1])
     rolling.add(*columns([(leaf, BASE - m, 5, 1, 0) for m in range(20_000)]))
     rolling.settle(BASE // HOUR)
-    assert len(rolling._minutes) <= 27 * HOUR
-    assert len(rolling._hours) == 7 * 24 - 24
+    before = kept(rolling)
+    while rolling.sum_up():
+        pass
+    assert kept(rolling) == before
+    assert len(rolling._kept.minutes) <= 27 * HOUR
+    assert len(rolling._kept.hours) == 7 * 24 - 24
     rolling.settle(BASE // HOUR + 8 * 24)
-    assert not len(rolling._minutes)
-    assert not len(rolling._hours)
+    assert not len(rolling._kept.minutes)
+    assert not len(rolling._kept.hours)
     assert not len(rolling.held().at)
 
 

@@ -142,6 +142,31 @@ def recovered(rows, now):
     return board
 
 
+def test_windows_may_move_one_by_one_and_each_is_true_for_its_minute():
+    """Nothing is told of one that is behind."""
+    board, rows = Scoreboard(WINDOWS, SHIPPED), []
+    for now in range(BASE, BASE + 130, 13):
+        came = [(leaf, now - k, 5, 1) for leaf in LEAVES[4:6] for k in (0, 10, 70)]
+        rows += came
+        board.move(now * 60_000, 1)
+        add(board, came)
+        behind, ends = True, set()
+        while behind:
+            behind = board.move(now * 60_000, 1)
+            (book,) = board._open()
+            told = {one.window for one in board.news().standings}
+            for w, window in enumerate(WINDOWS):
+                end = book._end[w] - 1
+                ends.add(end)
+                assert end == now or window.name not in told
+                (overall,) = [k for k, one in enumerate(book.series) if not any(one[2:])]
+                first = window.span_now(end * 60)[0]
+                assert book.sums(w, [overall]).counts.sum() == sum(
+                    first <= minute <= end for _, minute, _, _ in rows
+                )
+        assert ends == {now, now - 13} if now > BASE else {now}
+
+
 def test_an_empty_window_is_news_once_and_never_a_number():
     board = Scoreboard([Window("3m", 180)], SHIPPED)
     board.advance(BASE * 60_000)
