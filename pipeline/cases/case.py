@@ -103,12 +103,6 @@ class Case(
         opened = openings[-1].at_ms if openings else NEVER
         return last if last > opened else opened
 
-    @property
-    def now_ms(self) -> int:
-        """The time of the case: its latest event proves that time has passed, and so does its clock."""
-        last = self.last_ms
-        return last if last > self.clock_ms else self.clock_ms
-
 
 UNHEARD = Case()  # the one of which nothing is known
 

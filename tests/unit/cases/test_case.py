@@ -53,11 +53,11 @@ def test_a_case_keeps_the_times_of_each_action():
     )
     assert case.openings == (Opening(10, "help", "chat", None, "P2", "c-7"),)
     assert [times(case, action) for action in range(7)] == [[15, 20], [25], [26], [27], [40], [50], [60]]
-    assert (case.first_ms, case.last_ms, case.now_ms) == (10, 60, 60)
+    assert (case.first_ms, case.last_ms) == (10, 60)
 
 
 def test_of_nothing_nothing_is_known():
-    assert (UNHEARD.first_ms, UNHEARD.last_ms, UNHEARD.now_ms) == (NEVER, NEVER, NEVER)
+    assert (UNHEARD.first_ms, UNHEARD.last_ms) == (NEVER, NEVER)
 
 
 def test_openings_are_kept_in_order():
@@ -100,12 +100,8 @@ def test_an_action_without_meaning_leaves_no_trace(action: str):
 def test_time_passes_forwards_only():
     case = after(happened("opened", 10))
     later = passed(case, 500)
-    assert (later.clock_ms, later.now_ms, later.revision) == (500, 500, case.revision + 1)
+    assert (later.clock_ms, later.revision) == (500, case.revision + 1)
     assert passed(later, 500) is later and passed(later, 3) is later
-
-
-def test_an_event_proves_that_time_has_passed():
-    assert passed(after(happened("opened", 10), happened("replied", 900)), 500).now_ms == 900
 
 
 def test_a_revision_rises_with_every_change_and_across_lives():

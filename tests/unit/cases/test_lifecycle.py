@@ -226,6 +226,12 @@ def test_any_permutation_and_any_duplication_ends_the_same(events: list[CaseEven
     assert (next_due(mine), forget_at(mine)) == (next_due(theirs), forget_at(theirs))
 
 
+def test_an_event_proves_that_time_has_passed():
+    case = passed(life([at(10, "opened"), at(900, "replied")]), 500)
+    assert measure(case, RULES).now_ms == 900
+    assert measure(passed(case, 1000), RULES).now_ms == 1000
+
+
 @given(SOME, MOMENTS)
 def test_time_changes_nothing_before_the_next_due_instant(events: list[CaseEvent], clock: int):
     case = life(events)
@@ -235,7 +241,7 @@ def test_time_changes_nothing_before_the_next_due_instant(events: list[CaseEvent
             measure(case, RULES)
         )
     else:
-        assert due > case.now_ms
+        assert due > measure(case, RULES).now_ms == case.last_ms
         assert observations(measure(passed(case, due - 1), RULES)) == observations(measure(case, RULES))
         assert observations(measure(passed(case, due), RULES)) != observations(measure(case, RULES))
 
