@@ -20,7 +20,8 @@ from pipeline.journal.outcomes import Outcome, Settled
 from pipeline.measures.instruments import Instrument
 
 FOLLOW_UPS = "follow-ups"
-KEY = ("customer_id", "case_id")  # the first that is not empty is the key of the Kafka record
+# The first that is not empty is the key of the Kafka record; what takes one back need not say whose it was.
+KEY = ("customer_id", "case_id", "response_id")
 _ANSWER = b"/answer"  # behind the id of the response
 
 _Id = tuple[int, int]
@@ -74,25 +75,27 @@ class Callbacks:
         number = self._numbers_of([label[0] for label in labels.texts])[labels.code]
         bad = (score >= self._first[number]) & (score <= self._last[number])
         bad &= settled.outcome == Outcome.COUNTED
-        told = bad | self._taken_back(batch, bad, version, settled, leaves)
-        told &= (batch.sizes("customer_id") > 0) | (batch.sizes("case_id") > 0)
+        calls = bad & ((batch.sizes("customer_id") > 0) | (batch.sizes("case_id") > 0))
+        told = calls | (self._was_called_for(batch, bad, version, settled, leaves) & ~calls)
         if not told.any():
             return NO_MESSAGES
         some = replace(labels, code=labels.code[told])
-        return self._messages(batch.rows(told), some, number[told], score[told], version[told], bad[told])
+        return self._messages(batch.rows(told), some, number[told], score[told], version[told], calls[told])
 
     def _numbers_of(self, instruments: Iterable[str | None]) -> Int64s:
         """Which alarm each has."""
         return np.array([self._number.get(name, 0) for name in instruments], np.int64)
 
-    def _taken_back(self, batch: Batch, bad: Mask, version: Int64s, settled: Settled, leaves: Leaves) -> Mask:
-        """New versions that are not bad, of answers that were until then."""
-        back = np.zeros(len(bad), bool)
+    def _was_called_for(
+        self, batch: Batch, bad: Mask, version: Int64s, settled: Settled, leaves: Leaves
+    ) -> Mask:
+        """New versions of answers that were bad until then, whoever gave them: what replaces one need not say who."""
+        before = np.zeros(len(bad), bool)
         if not len(settled.gone):
-            return back
+            return before
         gone = settled.gone.take(np.flatnonzero(self._was_bad(settled.gone, leaves)))
         if not len(gone):
-            return back
+            return before
         lowest: dict[_Id, int] = {}  # version of a bad answer that was left
         for a, b, old in zip(gone.a.tolist(), gone.b.tolist(), gone.version.tolist(), strict=True):
             lowest[a, b] = min(old, lowest.get((a, b), old))
@@ -102,10 +105,9 @@ class Callbacks:
         for row in np.flatnonzero(came).tolist():
             name = int(halves[0][row]), int(halves[1][row])
             # the first one here replaces what was known before the batch: that was bad if it is among what was left
-            was_bad = last[name] if name in last else name in lowest and lowest[name] < version[row]
-            back[row] = was_bad and not bad[row]
+            before[row] = last[name] if name in last else name in lowest and lowest[name] < version[row]
             last[name] = bool(bad[row])
-        return back
+        return before
 
     def _was_bad(self, gone: Ids, leaves: Leaves) -> Mask:
         leaf, at = np.unique(gone.series, return_inverse=True)
@@ -139,7 +141,7 @@ class Callbacks:
             "revision": version,
             "retracted": ~bad,
         }
-        keys = [customer or case or b"" for customer, case in zip(customers, cases, strict=True)]
+        keys = [a or b or c or b"" for a, b, c in zip(customers, cases, responses, strict=True)]
         places = batch.partitions(KEY, self._partitions).tolist()
         return Messages([FOLLOW_UPS] * n, keys, encode_many(schema("FollowUp"), columns), places)
 

@@ -37,7 +37,9 @@ def told(values: list[bytes | None], times: list[int], seed: int, due: Any = DUE
         assert {message.topic for message in effect.messages} <= {"follow-ups"}
         for message in effect.messages:
             record = wire.decode(message.value)[1]
-            assert message.key.decode() == (record["customer_id"] or record["case_id"])
+            assert message.key.decode() == (
+                record["customer_id"] or record["case_id"] or record["response_id"]
+            )
             found.append(record)
     return found
 
@@ -96,6 +98,15 @@ def test_an_edit_takes_it_back_and_another_revives_it() -> None:
         (4, False),
         (5, True),
     ]
+
+
+def test_an_edit_that_names_nobody_takes_it_back() -> None:
+    for newer in (
+        answer(9, 1, customer_id=None),
+        answer(3, retracted=True, customer_id=None),
+        answer(2, 1, customer_id=""),
+    ):
+        assert [one["retracted"] for one in told([answer(3), newer], [NOW] * 2, 0)] == [False, True]
 
 
 def test_effort_turned_round_and_answers_of_strangers() -> None:
