@@ -6,14 +6,21 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
+from pipeline.journal import casework
+from pipeline.journal import effect as effects
+from pipeline.journal.callbacks import FOLLOW_UPS, Callbacks
 from pipeline.journal.casework import Casework
 from pipeline.journal.effect import Effect
 from pipeline.journal.index import NEVER
+from pipeline.journal.messages import Messages
 from pipeline.journal.state import State
 from pipeline.journal.timers import Timers
 
 _timers, _fold = Timers.__call__, State.fold
 _finish, _count = Casework.finish, Casework._count
+_columns, _follow_ups = effects.columns_of_messages, casework.follow_ups
 
 
 def _settles_the_next_record(self: Any, state: Any, *more: Any) -> Effect | None:
@@ -47,10 +54,27 @@ def _forget_nothing(self: Any, effect: Any) -> bool:
     return _fold(self, replace(effect, cases=rows))
 
 
+def _unwritten(messages: Messages, prefix: str = "") -> Any:
+    """Whoever decides sends them: nobody else will."""
+    return _columns(Messages.of(one for one in messages if one.topic != FOLLOW_UPS), prefix)
+
+
+def _once_told(*_: Any) -> Any:
+    """An answer that was bad has called for somebody, whatever comes of it."""
+    return np.zeros(len(_[1]), bool)
+
+
+def _told_only(*changed: Any) -> Any:
+    return [one for one in _follow_ups(*changed) if not one["retracted"]]
+
+
 CASE_CONTROLS = {
     "timers: settle the next record": (Timers, "__call__", _settles_the_next_record),
     "timers: what they count stays": (Casework, "_count", _stays),
     "cases: forgotten by any clock": (Timers, "__call__", _by_any_clock),
     "cases: forgotten as they are": (Casework, "finish", _as_they_are),
     "cases: never leave": (State, "fold", _forget_nothing),
+    "follow-ups: sent by whoever decides": (effects, "columns_of_messages", _unwritten),
+    "follow-ups: of answers are never taken back": (Callbacks, "_was_called_for", _once_told),
+    "follow-ups: of cases are never taken back": (casework, "follow_ups", _told_only),
 }

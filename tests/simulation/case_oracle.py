@@ -15,6 +15,12 @@ ACTIONS = {
 SLA_MS = {"high": 45 * MINUTE}
 FCR_MS = 60 * MINUTE
 FORGET_MS = 35 * MINUTE
+DUE_MS = {
+    "sla_breach": 4 * 60 * MINUTE,
+    "reopened": 24 * 60 * MINUTE,
+    "detractor": 30 * MINUTE,
+    "hard_effort": MINUTE,
+}
 
 
 class Rules(NamedTuple):
@@ -33,6 +39,18 @@ class Seen(NamedTuple):
 
     cell: Cell
     total: int
+
+
+class Call(NamedTuple):
+    """What a FollowUp must say; times are milliseconds since 1970."""
+
+    kind: str
+    at: int
+    due: int
+    touchpoint: str
+    channel: str
+    segment: str | None
+    customer: str | None
 
 
 class Told(NamedTuple):
@@ -59,6 +77,27 @@ def observed(records: Iterable[dict[str, Any]], rules: Rules = SIMULATED) -> tup
             seen += of_life.seen()
             told = of_life.told() or told
     return seen, told
+
+
+def called(case_id: str, records: Iterable[dict[str, Any]]) -> Iterator[tuple[str, Call]]:
+    """The follow-ups of one case id: one for a broken promise, one for each reopening."""
+    for life in _lives(records, FORGET_MS):
+        openings = sorted((r for r in life if r["action"] == "case_opened"), key=_rank)
+        if not openings:
+            continue
+        of_life = _Life(openings[0], life, SIMULATED)
+        breach = of_life._breached()
+        found = [("reopened", at) for at in of_life.times["case_reopened"]]
+        if breach is not None and breach[1]:
+            found.append(("sla_breach", breach[0]))
+        for kind, at in found:
+            yield f"{case_id}/{kind}/{at}", call(kind, at, openings[0])
+
+
+def call(kind: str, at: int, record: dict[str, Any]) -> Call:
+    """What is said about whoever the record names."""
+    place = record["touchpoint"], record["channel"], record["segment"] or None
+    return Call(kind, at, at + DUE_MS[kind], *place, record["customer_id"] or None)
 
 
 def _lives(records: Iterable[dict[str, Any]], forget: int) -> Iterator[list[dict[str, Any]]]:

@@ -19,10 +19,11 @@ from pipeline.journal.state import State
 from pipeline.measures.buckets import HeldCells
 from pipeline.measures.cells import Series
 from pipeline.measures.scoreboard import Scoreboard
-from tests.simulation.case_oracle import Told
+from tests.simulation.case_oracle import Call, Told
 from tests.simulation.disk import MARKER, Connection
 from tests.simulation.load import FINAL, HORIZON
 from tests.simulation.world import WINDOWS, Broken, Source, Tenure, Worker, World
+from tests.support.recount import ms
 
 _TOLD = (
     *("first_resolution_seconds", "full_resolution_seconds", "agent_seconds"),
@@ -83,6 +84,7 @@ def recount(world: World) -> None:
         recovered(world, source, state)
         dead_letters(world, source)
     resolutions(world)
+    follow_ups(world)
 
 
 def rolled(world: World) -> None:
@@ -227,6 +229,31 @@ def resolutions(world: World) -> None:
     if got != want:
         msg = f"resolutions {got}, not {want}"
         raise Broken(msg)
+
+
+def follow_ups(world: World) -> None:
+    """The highest revision of each follow-up says what the recount says; no revision says two things."""
+    told: dict[str, dict[int, Any]] = {}
+    for (topic, _), disk in world.disks.items():
+        for value in set(disk.values) if topic == "follow-ups" else ():
+            row = wire.decode(value)[1]
+            if told.setdefault(row["follow_up_id"], {}).setdefault(row["revision"], row) != row:
+                msg = f"two values of {row['follow_up_id']} at revision {row['revision']}"
+                raise Broken(msg)
+    newest = {name: revisions[max(revisions)] for name, revisions in told.items()}
+    got = {name: _call(row) for name, row in newest.items() if not row["retracted"]}
+    want = {name: call for source in world.sources for name, call in source.history.answer.calls.items()}
+    unsure = frozenset[str]().union(*(source.history.answer.unsure for source in world.sources))
+    wrong = {name for name in {*got, *want} - unsure if got.get(name) != want.get(name)}
+    if wrong:
+        said = {name: (got.get(name), want.get(name)) for name in sorted(wrong)}
+        msg = f"follow-ups, and what they must be: {said}"
+        raise Broken(msg)
+
+
+def _call(row: dict[str, Any]) -> Call:
+    place = row["touchpoint"], row["channel"], row["segment"]
+    return Call(row["kind"], ms(row["occurred_at"]), ms(row["due_at"]), *place, row["customer_id"])
 
 
 def windows(world: World, board: Scoreboard, q: int) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from pipeline.cases.lifecycle import Rules, Target
 from pipeline.events import wire
 from pipeline.events.schemas import schema
-from tests.simulation.case_oracle import FCR_MS, FORGET_MS, SLA_MS
+from tests.simulation.case_oracle import DUE_MS, FCR_MS, FORGET_MS, SLA_MS, call
 from tests.simulation.disk import MARKER
 from tests.simulation.oracle import Answer, recount_touchpoints
-from tests.support.recount import Recount, recount_partition
+from tests.support.recount import Recount, ms, recount_partition, waiting
 
 HISTORIES = 16  # of each source; a seed takes one for each partition
 RECORDS = 18
@@ -29,6 +29,7 @@ RULES = Rules(
     fcr_ms=FCR_MS,
     forget_ms=FORGET_MS,
     horizon_ms=HORIZON,
+    follow_up_ms=DUE_MS,
 )
 
 
@@ -70,7 +71,12 @@ def history(source: str, number: int) -> History:
     recount_partition(count, 0, rows, HORIZON)
     outcomes = Counter({(day, outcome): n for (_, day, outcome), n in count.outcomes.items()})
     dead = frozenset(offset for _, offset in count.dead)
-    return History(values, Answer(outcomes, Counter(count.cells), dead, {}), times)
+    calls = {
+        f"{name}/answer": call("detractor", ms(one["occurred_at"]), one)
+        for name, one in waiting(count).items()
+    }
+    unsure = frozenset(f"{name}/answer" for name in count.forgotten)
+    return History(values, Answer(outcomes, Counter(count.cells), dead, {}, calls, unsure), times)
 
 
 class Responses:
@@ -126,6 +132,7 @@ class Responses:
             "touchpoint": rng.choice(["checkout", "delivery"]),
             "channel": "web",
             "segment": rng.choice([None, "loyal"]),
+            "customer_id": rng.choice([None, "anna", "bert"]),
         }
 
     def _encoded(self, record: dict[str, Any]) -> bytes:

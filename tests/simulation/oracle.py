@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.case_oracle import ACTIONS, Told, observed
+from tests.simulation.case_oracle import ACTIONS, Call, Told, called, observed
 from tests.support.recount import TOUCHPOINTS, Cell, Row, action_cell, decode, ms, newest, schema_of
 
 TOUCHPOINT = schema_of("touchpoint_event.avsc")
@@ -24,12 +24,16 @@ class Answer:
         cells: cell -> count.
         dead: offsets of dead letters.
         resolutions: case id -> what its newest Resolution says.
+        calls: follow_up_id -> what its newest revision says; those that hold.
+        unsure: ids of follow-ups of answers that were forgotten before they were used again.
     """
 
     outcomes: Counter[tuple[int, str]]
     cells: Counter[Cell]
     dead: frozenset[int]
     resolutions: Mapping[str, Told]
+    calls: Mapping[str, Call] = field(default_factory=dict)
+    unsure: frozenset[str] = frozenset()
 
 
 def recount_touchpoints(rows: Iterable[tuple[int, int, bytes | None]], horizon: int) -> Answer:
@@ -58,13 +62,14 @@ def recount_touchpoints(rows: Iterable[tuple[int, int, bytes | None]], horizon: 
             cells["touchpoints", record["action"], *leaf, at // 60_000, 0] += 1
             if record["case_id"] and record["action"] in ACTIONS:
                 cases.setdefault(record["case_id"], []).append(record)
-    resolutions = {}
+    resolutions, calls = {}, {}
     for case_id, events in cases.items():
+        calls.update(called(case_id, events))
         seen, told = observed(events)
         cells.update(one.cell for one in seen)
         if told is not None:
             resolutions[case_id] = told
-    return Answer(outcomes, cells, frozenset(dead), resolutions)
+    return Answer(outcomes, cells, frozenset(dead), resolutions, calls)
 
 
 def full_recount_of_touchpoints(rows: Iterable[Row]) -> dict[Cell, tuple[int, int]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.events.records import Records
+from pipeline.journal.callbacks import Callbacks
 from pipeline.journal.celltable import Cells
 from pipeline.journal.decide import DEAD_LETTERS, DecideResponses, DecideTouchpoints
 from pipeline.journal.deltas_partition import DeltasPartition
@@ -29,6 +30,7 @@ from pipeline.measures.cells import Series
 from pipeline.measures.instruments import SHIPPED
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.windows import Window
+from tests.simulation.case_oracle import DUE_MS
 from tests.simulation.disk import MARKER, Connection, Disk, Outputs, Wait
 from tests.simulation.load import BEGIN, FINAL, HISTORIES, HORIZON, RECORDS, RULES, STEP, History, history
 
@@ -45,7 +47,9 @@ WINDOWS = (Window("1h", 3600), Window("2h", 7200))  # in a simulation those abov
 FAULTS = ("crashes", "pauses", "rebalances", "rebalances", "broker crashes", "checkpoints")
 TROUBLE = (Unknown, OutOfRange)
 DECIDE: Mapping[str, Decider] = {
-    "responses": DecideResponses("feedback.responses", SHIPPED, HORIZON, DELTAS),
+    "responses": DecideResponses(
+        "feedback.responses", SHIPPED, HORIZON, DELTAS, callbacks=Callbacks(SHIPPED, DUE_MS, DELTAS)
+    ),
     "touchpoints": DecideTouchpoints("feedback.touchpoints", RULES, HORIZON, DELTAS),
 }
 TIMERS = {"touchpoints": Timers(RULES, DELTAS)}

@@ -121,14 +121,14 @@ def is_bad(record: dict[str, Any]) -> bool:
     return bool((metric == "nps" and record["score"] <= 6) or (metric == "ces" and record["score"] == low))
 
 
-def waiting(result: Recount) -> set[str]:
-    """Responses whose newest version calls for a follow-up, without those of which an earlier one was forgotten."""
+def waiting(result: Recount) -> dict[str, dict[str, Any]]:
+    """Responses whose newest version calls for a follow-up, by id; not those forgotten in between."""
     kept = (pair for pair in result.kept.values() if pair[0]["response_id"] not in result.forgotten)
     newest = {
         record["response_id"]: record for record, outcome in kept if outcome in ("counted", "retracted")
     }
     return {
-        name
+        name: record
         for name, record in newest.items()
         if not record["retracted"] and is_bad(record) and (record["customer_id"] or record["case_id"])
     }
