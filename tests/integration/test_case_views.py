@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.support.stores import new_database, writer
 
+PAGE = (Path(__file__).parents[2] / "docs" / "cases.md").read_text(encoding="utf-8")
 NOW = datetime.now(UTC).replace(microsecond=0)
 STORIES = {
     "asks": (("opened", 0),),
@@ -23,6 +26,21 @@ STORIES = {
 }
 
 
+def tell(client, events, opened):
+    """Store (case, action, minute after `opened`)."""
+    client.insert(
+        "touchpoints",
+        [
+            (str(k), opened + timedelta(minutes=minute), "desk", "support", action, "web", case_id, 0, k, NOW)
+            for k, (case_id, action, minute) in enumerate(events)
+        ],
+        column_names=(
+            *("event_id", "occurred_at", "source", "touchpoint", "action", "channel", "case_id"),
+            *("kafka_partition", "kafka_offset", "kafka_time"),
+        ),
+    )
+
+
 @pytest.fixture
 def client(store):
     with writer(store, database=new_database(store)) as client:
@@ -35,17 +53,7 @@ def test_cases_stand_as_their_events_say(client):
     ]
     random.Random(3).shuffle(rows)
     opened = NOW - timedelta(hours=1)
-    client.insert(
-        "touchpoints",
-        [
-            (str(k), opened + timedelta(minutes=minute), "desk", "support", action, "web", case_id, 0, k, NOW)
-            for k, (case_id, action, minute) in enumerate(rows * 2)
-        ],
-        column_names=(
-            *("event_id", "occurred_at", "source", "touchpoint", "action", "channel", "case_id"),
-            *("kafka_partition", "kafka_offset", "kafka_time"),
-        ),
-    )
+    tell(client, rows * 2, opened)
     asked = "SELECT case_id, state, replies, contacts, reopens, opened_at, resolved_at FROM cases ORDER BY case_id"
     found = {case_id: row for case_id, *row in client.query(asked).result_rows}
     opened = opened.replace(tzinfo=None)  # as the driver gives times in UTC
@@ -65,3 +73,21 @@ def test_cases_stand_as_their_events_say(client):
     assert all(3600 <= age < 7200 for _, age in ages)
     last = "SELECT dateDiff('minute', opened_at, last_event_at) FROM cases WHERE case_id = 'quiet'"
     assert client.query(last).result_rows == [(2,)]
+
+
+def test_open_cases_whose_promise_is_broken(client):
+    """The query of docs/cases.md."""
+    (query,) = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    late, minutes = NOW - timedelta(hours=9), {"asks": 0, "late": -1, "done": 1}
+    events = [(case_id, "case_opened", minute) for case_id, minute in minutes.items()]
+    tell(client, [*events, ("done", "case_resolved", 500)], late)
+    calls = [
+        (f"{one}/sla_breach", "sla_breach", late, "support", "web", one, NOW, k, NOW)
+        for k, one in enumerate(("late", "done"))
+    ]
+    columns = (
+        *("follow_up_id", "kind", "occurred_at", "touchpoint", "channel", "case_id", "due_at"),
+        *("kafka_offset", "kafka_time"),
+    )
+    client.insert("follow_ups", calls, column_names=columns)
+    assert [row[0] for row in client.query(query).result_rows] == ["late"]
