@@ -42,7 +42,7 @@ from pipeline.streams.outgoing import cell_pairs
 from pipeline.streams.rows import rows_of, sources
 from pipeline.streams.topics import Topics
 
-BATCH = 16_384  # what a fetch brings of a partition, about
+BATCH = 25_000  # what a fetch brings of a partition, about
 PARTITIONS = 4
 _HORIZON_MS = 7 * 86_400_000
 
@@ -118,10 +118,9 @@ def batches(sent: Responses) -> Iterator[tuple[int, Records]]:
     for first in range(0, max(map(len, rows)), BATCH):
         for p in range(PARTITIONS):
             values = [sent.values[row] for row in rows[p][first : first + BATCH].tolist()]
-            yield (
-                p,
-                Records(values, np.arange(first, first + len(values)), np.full(len(values), now, np.int64)),
-            )
+            n = len(values)
+            if n:
+                yield p, Records(values, np.arange(first, first + n), np.full(n, now, np.int64))
 
 
 def measure(sent: Responses) -> Stopwatch:
