@@ -139,7 +139,7 @@ def _source(settings: Settings, connection: Broker, filler: Filler, p: int) -> S
             secrets.token_hex(8),
         ),
         inputs=KafkaLog(connection, names.responses, p),
-        outputs=KafkaOutputs(connection, settings.kafka.prefix),
+        outputs=KafkaOutputs(lambda: connection.outputs, settings.kafka.prefix),
         decide=filler,
         snapshot_floor=_SNAPSHOT_FLOOR,
     )
