@@ -234,14 +234,16 @@ class Roll(Ownership[Owned]):
             owned.let_go(moved)
             board, rollup = owned.board(now_ms, moved), owned.partition.rollup
             news, taken = board.news(self._share(_SCORES_A_TICK)), rollup.numbers
+            more = news.more or owned.behind  # windows that are left behind have news, too
             owned.behind |= (left := rollup.waiting > most)
             try:
                 sent = await owned.partition.publish(most) + await self._publish_scores(owned, board, news)
                 if not left:
                     await self._tell(owned, taken)
-                owned.more = news.more
+                owned.more = more
             except Unknown as error:
                 board.not_published(news)
+                owned.more = True
                 owned.behind = False  # the broker is away: no hurry
                 extra = {**self._where(owned.number), "error": str(error)}
                 log.warning("could not publish, trying again", extra=extra)

@@ -290,6 +290,22 @@ async def test_what_a_stranger_wrote_is_ignored_and_what_a_newer_version_wrote_s
             await roll.on_batch(0, records(log, 2, 3))
 
 
+async def test_drained_waits_for_windows_that_are_left_behind(monkeypatch):
+    monkeypatch.setattr("pipeline.streams.roll._MOVED_A_TICK", 1)
+    log, sender = MemoryLog(random.Random(1)), MemorySender(random.Random(1))
+    roll = Roll(settings(), logs(log), sender, Told(), clock=lambda: NOW)
+    log.put(one_answer())
+    await roll.recover(0)
+    told = set()
+    for _ in range(9):
+        await roll.tick(NOW * 1000)
+        roll.boards()  # a scrape brings windows further, too
+        told = {decode(value)[1]["window"] for _, value in sender.sent["scores"]}
+        if roll.drained(0, 1):
+            break
+    assert told == set(WINDOWS)
+
+
 async def test_drained_is_folded_and_published():
     log, sender = MemoryLog(), MemorySender(random.Random(1))
     log.put(one_answer())
