@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from pipeline.streams.standing import parts
 if TYPE_CHECKING:
     from pipeline.config import Settings
     from pipeline.streams.worker import Worker
+
+_PIECE = 4 << 20
 
 
 @asynccontextmanager
@@ -52,8 +54,8 @@ def _routes(worker: Worker) -> web.RouteTableDef:
         blocks = worker.metrics.blocks(shown.owned() if shown else [])
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         await response.prepare(request)
-        while block := await asyncio.to_thread(next, blocks, b""):
-            await response.write(block)
+        while piece := await asyncio.to_thread(_piece, blocks):
+            await response.write(piece)
         await response.write_eof()
         return response
 
@@ -78,6 +80,17 @@ def _routes(worker: Worker) -> web.RouteTableDef:
         return web.json_response({"at": datetime.now(UTC).isoformat(), **said, "parts": found})
 
     return routes
+
+
+def _piece(blocks: Iterator[bytes]) -> bytes:
+    """The next blocks together, a few megabytes; nothing at the end. Each turn of a thread waits for the loop."""
+    found, size = [], 0
+    for block in blocks:
+        found.append(block)
+        size += len(block)
+        if size >= _PIECE:
+            break
+    return b"".join(found)
 
 
 def _selection(query: Mapping[str, str], settings: Settings) -> Selection | None:
