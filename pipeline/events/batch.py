@@ -144,7 +144,7 @@ def decode(
     """The records that are readable as `schema`.
 
     Args:
-        records: of one partition, in offset order.
+        records: of one partition, in offset order. Of several where nobody asks for what is rejected.
         schema: the reader's; records written by other versions of its subject are resolved to it.
         columns: which fields `frame` shows, in this order; None for all. They change nothing in what is rejected.
         lookup: the schemas of ids. An id means what it says, also where `schema` itself has another one.

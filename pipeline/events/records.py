@@ -69,7 +69,7 @@ class Records:
 
     @staticmethod
     def concat(parts: Sequence[Records]) -> Records:
-        """One after the other; `parts` are in offset order."""
+        """One after the other; `parts` are in offset order, but where nobody minds of several partitions."""
         if len(parts) == 1:
             return parts[0]
         if not parts:

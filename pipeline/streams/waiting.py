@@ -10,7 +10,7 @@ from pipeline.events.records import Records
 _BATCHES = 12  # of one topic: one partition's wait for the journal overlaps another's decoding
 _RECORDS = 16_384  # or kilobytes
 _LARGE = _RECORDS // _BATCHES + 1
-_TOGETHER = 4096  # records; larger batches share enough already
+_TOGETHER = 4000  # records: as many touchpoints as one effect takes; larger batches share enough already
 _REST = 0.05  # seconds from one small batch to the next
 
 

@@ -29,10 +29,10 @@ def test_what_goes_together_goes_on_where_the_one_before_ends(drawn):
     assert [one.first for one in found] == [one.first for one in batches[: len(found)]]
     whole = Records.concat(found)
     assert len(whole) == whole.last + 1 - whole.first
-    assert len(found) == 1 or len(whole) <= 4096
+    assert len(found) == 1 or len(whole) <= 4000
     if len(found) < len(batches):
         behind = batches[len(found)]
-        assert behind.first > whole.last + 1 or len(whole) + len(behind) > 4096
+        assert behind.first > whole.last + 1 or len(whole) + len(behind) > 4000
     waiting.settled(found)
     assert [waiting.holds(one) for one in batches] == [k >= len(found) for k in range(len(batches))]
 
