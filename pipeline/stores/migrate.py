@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -131,7 +133,23 @@ def bring_up(client: Client, settings: Settings) -> list[str]:
         settings.windows,
         settings.stages(),
     )
+    _note_rules(client, settings)
     return applied
+
+
+def _note_rules(client: Client, settings: Settings) -> None:
+    """Write down by which rules cases and answers are measured from now on, if they are others than before."""
+    said = settings.model_dump(
+        mode="json", include={"sla", "schedules", "cases", "follow_ups", "instruments"}
+    )
+    said["touchpoints"] = {name: one.schedule for name, one in settings.touchpoints.items() if one.schedule}
+    rules = json.dumps(said, sort_keys=True)
+    known = client.query("SELECT rules FROM measuring_rules ORDER BY since DESC LIMIT 1").result_rows
+    if known and known[0][0] == rules:
+        return
+    counted = known or client.query("SELECT 1 FROM outcome_counts LIMIT 1").result_rows
+    since = datetime.now(UTC) if counted else datetime(1970, 1, 1, tzinfo=UTC)
+    client.insert("measuring_rules", [[since, rules]], ["since", "rules"])
 
 
 def _other_retention(client: Client, database: str, seconds: float) -> Iterable[str]:

@@ -52,7 +52,9 @@ class Answers:
             rows: see `RawTable.answers`.
             known: offsets of those of which an earlier version was remembered.
         """
-        for offset, identity, bad, at, instrument, score, *place, customer, case in rows:
+        for offset, identity, bad, at, instrument, score, *place, customer, case, time in rows:
+            if time < self._terms.since:
+                self._strange.add(identity)
             told = identity in self._calls
             if told and offset not in known:
                 self._strange.add(
@@ -74,7 +76,7 @@ class Answers:
         )
 
     def not_judged(self) -> Iterator[str]:
-        """Ids of those that were forgotten before they were used again."""
+        """Ids of those that were forgotten before they were used again, or told by other rules."""
         return (f"{name}/answer" for name in self._strange)
 
 
@@ -97,11 +99,16 @@ def of_case(events: Iterable[CaseEvent], terms: Terms) -> Iterator[tuple[str, Ca
 
 
 class Expected(NamedTuple):
-    """By follow_up_id: those that must be there, those that may be already, and those that are not judged."""
+    """By follow_up_id: those that must be there, those that may be already, and those that are not judged.
+
+    Attributes:
+        earlier: cases that were heard of under other rules: nothing of theirs is judged.
+    """
 
     must: dict[str, Call]
     may: dict[str, Call]
     ignored: set[str]
+    earlier: set[str]
 
     def differences(self, stored: Mapping[str, Call]) -> dict[tuple[str, str], tuple[Any, Any]]:
         """What differs: ("follow-up", id) -> (recounted, stored)."""
@@ -109,17 +116,23 @@ class Expected(NamedTuple):
         return {
             ("follow-up", name): (call and call._asdict(), one and one._asdict())
             for name in sorted(self.must.keys() | stored.keys())
-            if (call := right.get(name)) != (one := stored.get(name)) and name not in self.ignored
+            if (call := right.get(name)) != (one := stored.get(name))
+            and not self._is_ignored(name, call or one)
         }
+
+    def _is_ignored(self, name: str, call: Call | None) -> bool:
+        of_case = call is not None and call.kind in (SLA_BREACH, _REOPENED)
+        return name in self.ignored or (of_case and call is not None and call.case_id in self.earlier)
 
 
 def joined(parts: Iterable[Expected]) -> Expected:
     """Those of several inputs."""
-    whole = Expected({}, {}, set())
+    whole = Expected({}, {}, set(), set())
     for one in parts:
         whole.must.update(one.must)
         whole.may.update(one.may)
         whole.ignored.update(one.ignored)
+        whole.earlier.update(one.earlier)
     return whole
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -14,7 +15,8 @@ from clickhouse_connect.driver.client import Client
 from pipeline.verify import told
 from pipeline.verify.calls import joined, stored_calls
 from pipeline.verify.cells import ALWAYS, differing, slices, span_of
-from pipeline.verify.clocks import MEASURES
+from pipeline.verify.clocks import BY_RULES, MEASURES
+from pipeline.verify.hours import MINUTE_MS
 from pipeline.verify.raw import KINDS, Kind, RawTable
 from pipeline.verify.rebuilt import newest_run, rebuilt
 from pipeline.verify.recount import EXPECTED, Recount
@@ -59,6 +61,8 @@ class Verification:
     ) -> None:
         self._client = client
         self._pace = pace
+        self._since = told.rules_since(client)
+        terms = replace(terms, since=self._since)
         metrics = told.metrics_of_instruments(client)
         oldest = round((time.time() - raw_retention) * 1000)
         surveys = dict.fromkeys(metrics, told.SURVEY)
@@ -210,9 +214,11 @@ class Verification:
 
     def _covered(self, stored: pl.DataFrame) -> pl.DataFrame:
         """Without cells that the recount does not know how to make."""
-        skipped = [
-            leaf for leaf, names in told.leaves_told(self._client).items() if not self._is_covered(names)
-        ]
+        leaves = told.leaves_told(self._client)
+        skipped = [leaf for leaf, names in leaves.items() if not self._is_covered(names)]
+        ruled = [leaf for leaf, names in leaves.items() if (names.metric, names.instrument) in BY_RULES]
+        earlier = pl.col("leaf").is_in(pl.Series(ruled, dtype=pl.UInt64).implode())
+        stored = stored.filter(~earlier | (pl.col("minute") >= self._since // MINUTE_MS))
         return stored.filter(~pl.col("leaf").is_in(pl.Series(skipped, dtype=pl.UInt64).implode()))
 
     def _is_covered(self, names: Names) -> bool:
@@ -246,12 +252,17 @@ class Verification:
             "looks": self._looks,
             "still_moving": found - sum(key[0] != "rebuilt" for key in still),
             "rebuilt": self._rebuilt,
-            "from": datetime.fromtimestamp(max(begins) * 60, UTC).isoformat() if begins else None,
+            "from": _iso(max(begins) * MINUTE_MS) if begins else None,
+            "rules_since": _iso(self._since) if self._since else None,
             "not_covered": [f"{metric}/{instrument}" for metric, instrument in uncovered],
             "other_mapping": [f"{metric}/{instrument}" for metric, instrument in other],
             "partitions": self._partitions,
         }
         return Result(len(still), checked, details)
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat()
 
 
 def verify(

@@ -14,6 +14,8 @@ from pipeline.verify.terms import Terms
 RESOLUTION, REOPEN, FCR, SLA_BREACH = "resolution", "reopen", "fcr", "sla_breach"
 CLOCKS = ("first_reply", "first_resolution", "full_resolution", "agent", "business")
 MEASURES = (*((RESOLUTION, clock) for clock in CLOCKS), *((share, "") for share in (REOPEN, FCR, SLA_BREACH)))
+# What hangs on rules that may have been others when it was counted; what a changed forget_ms does is not looked into.
+BY_RULES = frozenset({(RESOLUTION, "business"), (FCR, ""), (SLA_BREACH, "")})
 _ZERO = -1000
 
 
@@ -45,16 +47,22 @@ class Cases:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._events: dict[str, list[CaseEvent]] = defaultdict(list)
+        self.earlier: set[str] = set()  # cases that were heard of under other rules
 
-    def take(self, events: Iterable[CaseEvent]) -> None:
-        """Events that count."""
-        for event in events:
+    def take(self, events: Iterable[tuple[CaseEvent, int]]) -> None:
+        """Events that count, and their kafka_time."""
+        for event, time in events:
             self._events[event.case_id].append(event)
+            if time < self._terms.since:
+                self.earlier.add(event.case_id)
 
-    def observations(self) -> Iterator[Observation]:
-        """What the clocks of all cases show."""
-        for events in self._events.values():
-            yield from observed(events, self._terms)
+    def observations(self) -> Iterator[tuple[Observation, bool]]:
+        """What the clocks of all cases show, and whether rules of before may have counted it."""
+        first = self._terms.since // MINUTE_MS
+        for case_id, events in self._events.items():
+            for seen in observed(events, self._terms):
+                earlier = seen.minute < first or case_id in self.earlier
+                yield seen, earlier and (seen.metric, seen.instrument) in BY_RULES
 
     def __iter__(self) -> Iterator[list[CaseEvent]]:
         return iter(self._events.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import starmap
 from typing import Any, Literal
 
 import polars as pl
@@ -108,7 +107,7 @@ class RawTable:
         """Of a span those that may call for a follow-up or end one, in the order of offsets.
 
         Columns: offset, response_id, whether it calls for one, at, instrument, score, touchpoint, channel, segment,
-        customer_id, case_id.
+        customer_id, case_id, kafka_time.
         """
         alarms = {name: one for name, one in terms.alarms.items() if one[0] in terms.calls} or {
             "": ("", 1, 0)
@@ -117,7 +116,8 @@ class RawTable:
             SELECT kafka_offset AS offset, response_id, NOT retracted AND arrayExists((name, low, high) ->
                 name = toString(instrument) AND score >= low AND score <= high, {{names:Array(String)}},
                 {{lows:Array(Int64)}}, {{highs:Array(Int64)}}) AS bad, toUnixTimestamp64Milli(occurred_at) AS at,
-                instrument, toInt64(score) AS given, touchpoint, channel, segment, customer_id, case_id
+                instrument, toInt64(score) AS given, touchpoint, channel, segment, customer_id, case_id,
+                toUnixTimestamp64Milli(kafka_time) AS time
             FROM responses FINAL WHERE {_WHERE} AND (bad OR revision > 0 OR retracted) ORDER BY kafka_offset
         """  # noqa: S608 - names of our own, no values
         _, lows, highs = (list(column) for column in zip(*alarms.values(), strict=True))
@@ -125,12 +125,14 @@ class RawTable:
         span = {"partition": partition, "after": after, "to": to}
         return frame(self._client, sql, monthly=True, **span, **ends)
 
-    def case_events(self, partition: int, after: int, to: int, counted: pl.Series) -> Iterator[CaseEvent]:
-        """Those of a span that count and belong to a case."""
+    def case_events(
+        self, partition: int, after: int, to: int, counted: pl.Series
+    ) -> Iterator[tuple[CaseEvent, int]]:
+        """Those of a span that count and belong to a case, and their kafka_time."""
         sql = f"""
             SELECT kafka_offset AS offset, assumeNotNull(case_id) AS case_id,
                 toUnixTimestamp64Milli(occurred_at) AS at, action, touchpoint, channel, segment, priority,
-                customer_id
+                customer_id, toUnixTimestamp64Milli(kafka_time) AS time
             FROM touchpoints FINAL
             WHERE {_WHERE} AND ifNull(case_id, '') != ''
                 AND has({{actions:Array(String)}}, action)
@@ -138,4 +140,4 @@ class RawTable:
         span = {"partition": partition, "after": after, "to": to}
         rows = frame(self._client, sql, monthly=True, actions=list(ACTIONS), **span)
         some = rows.join(counted.rename("offset").to_frame(), on="offset", how="semi").drop("offset")
-        return starmap(CaseEvent, some.iter_rows())
+        return ((CaseEvent(*event), time) for *event, time in some.iter_rows())

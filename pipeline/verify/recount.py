@@ -144,27 +144,31 @@ class Recount:
         counts: Counter[tuple[int, int, int]] = Counter()
         totals: Counter[tuple[int, int, int]] = Counter()
         maybe: Counter[tuple[int, int, int]] = Counter()
+        cold: set[tuple[int, int, int]] = set()
         for partition, cases in self._cases.items():
             passed = min(now, self._ledgers[partition].watermark)
-            for seen in cases.observations():
+            for seen, is_cold in cases.observations():
                 *names, minute, bin_, milliseconds, due = seen
                 cell = hashes[Names(*names)], minute, bin_
+                if is_cold:
+                    cold.add(cell)
                 if due is None or due <= passed:
                     counts[cell] += 1
                     totals[cell] += milliseconds
                 elif due <= now + HOUR_MS:
                     maybe[cell] += 1
-        rows = [(*cell, counts[cell], False, totals[cell], maybe[cell]) for cell in counts | maybe]
+        rows = [(*cell, counts[cell], cell in cold, totals[cell], maybe[cell]) for cell in counts | maybe]
         return pl.DataFrame(rows, schema=EXPECTED, orient="row")
 
     def calls(self, now: int) -> Expected:
         """Follow-ups: see `case_cells` for what time alone calls for."""
-        expected = Expected({}, {}, set())
+        expected = Expected({}, {}, set(), set())
         for answers in self._answers.values():
             expected.must.update(answers)
             expected.ignored.update(answers.not_judged())
         for partition, cases in self._cases.items():
             passed = min(now, self._ledgers[partition].watermark)
+            expected.earlier.update(cases.earlier)
             for events in cases:
                 for name, call, due in of_case(events, self._terms):
                     if due is None or due <= passed:

@@ -77,6 +77,12 @@ def restart(client: Client) -> Restart:
     return Restart(begins, kept_before, earliest)
 
 
+def rules_since(client: Client) -> int:
+    """From which kafka_time on the rules of now measure cases and answers, milliseconds since 1970; 0: always."""
+    rows = frame(client, "SELECT toUnixTimestamp64Milli(max(since)) FROM measuring_rules")
+    return int(rows.item() or 0)
+
+
 def metrics_of_instruments(client: Client) -> dict[str, str]:
     """Instrument -> metric."""
     return dict(frame(client, "SELECT name, metric FROM instruments FINAL").iter_rows())

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -146,7 +147,7 @@ async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_foun
     seen = found["checked"]
     assert seen["raw_rows"] + seen["dead_letters"] == 9_000
     assert (seen["from"], seen["still_moving"]) == (None, 0)
-    assert seen["not_covered"] == []
+    assert (seen["not_covered"], seen["rules_since"]) == ([], None)
     assert seen["follow_ups"] > 100
     assert all(one["offsets_without_record"] == 0 for one in seen["partitions"])
     await asyncio.to_thread(_tampering_is_found, configured)
@@ -175,6 +176,7 @@ def _tampering_is_found(configured):
         change(configured, one.format("-"))
     _tampered_follow_ups_are_found(configured)
     assert checked(configured).differences == 0
+    _other_rules_are_told(configured)
     change(
         configured,
         "DELETE FROM responses WHERE kafka_partition = 2 AND kafka_offset = "
@@ -190,6 +192,19 @@ def _tampering_is_found(configured):
             wrong[detail["topic"]] += detail["stored"] - detail["recounted"]
     assert wrong == {f"{configured.kafka.prefix}.responses": 1}
     assert any(one["offsets_without_record"] == 1 for one in found.checked["partitions"])
+
+
+def _other_rules_are_told(configured):
+    """What was measured by the rules of before is not judged by those of now, once `setup` has told of them."""
+    longer = {name: sla.model_copy(update={"target": 3600.0}) for name, sla in configured.sla.items()}
+    other = configured.model_copy(update={"sla": longer})
+    assert {one.get("metric", one["kind"]) for one in checked(other).details} == {"sla_breach", "follow-up"}
+    set_up(other)
+    set_up(other)
+    found = checked(other)
+    assert (found.differences, list(found.details)) == (0, [])
+    assert datetime.fromisoformat(found.checked["rules_since"]) <= datetime.now(UTC)
+    set_up(configured)
 
 
 def _tampered_follow_ups_are_found(configured):
