@@ -78,8 +78,15 @@ def restart(client: Client) -> Restart:
 
 
 def rules_since(client: Client) -> int:
-    """From which kafka_time on the rules of now measure cases and answers, milliseconds since 1970; 0: always."""
-    rows = frame(client, "SELECT toUnixTimestamp64Milli(max(since)) FROM measuring_rules")
+    """From which kafka_time on the rules of now measure cases and answers, milliseconds since 1970; 0: always.
+
+    A reset has everything counted anew, by those of now.
+    """
+    rows = frame(
+        client,
+        "SELECT toUnixTimestamp64Milli(max(since)) FROM measuring_rules "
+        "WHERE since > (SELECT max(saved) FROM resets)",
+    )
     return int(rows.item() or 0)
 
 

@@ -33,7 +33,7 @@ def test_two_programs_tell_the_same_of_every_case_at_every_time(events: list[Cas
 
 
 def answer(offset, score, customer="anna", identity="r"):
-    return (offset, identity, score <= 6, offset * HOUR, "nps", score, "pay", "web", "", customer, None)
+    return (offset, identity, score <= 6, offset * HOUR, "nps", score, "pay", "web", "", customer, None, 0)
 
 
 def test_an_answer_calls_while_its_newest_version_is_bad_and_somebody_is_known():
