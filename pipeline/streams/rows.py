@@ -140,11 +140,13 @@ def _labelled(batch: Batch, labels: Labels, names: Sequence[str]) -> pl.DataFram
     others = tuple(field for field in batch.columns if field.name not in names)
     nullable = {field.name for field in batch.columns if field.null is not None}
     columns = zip(*labels.texts, strict=True) if labels.texts else [()] * len(names)
-    distinct = [
-        pl.Series(name, [text or (None if name in nullable else "") for text in texts], pl.Categorical)
-        for name, texts in zip(names, columns, strict=True)
-    ]
-    return replace(batch, columns=others).frame.with_columns(some.gather(labels.code) for some in distinct)
+    distinct = pl.DataFrame(
+        [
+            pl.Series(name, [text or (None if name in nullable else "") for text in texts], pl.Categorical)
+            for name, texts in zip(names, columns, strict=True)
+        ]
+    )
+    return replace(batch, columns=others).frame.hstack(distinct[labels.code])
 
 
 def _positioned(
