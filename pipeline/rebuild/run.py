@@ -20,7 +20,7 @@ from clickhouse_connect.driver.client import Client
 from pipeline.errors import FeedbackError
 from pipeline.rebuild.difference import CELL, as_time_went, difference, digests, standing
 from pipeline.rebuild.full import FullRecount
-from pipeline.rebuild.stored import Span, StoredCells, as_rows
+from pipeline.rebuild.stored import HOUR, Span, StoredCells, as_rows
 from pipeline.stores.sink import Sink
 from pipeline.verify import told
 from pipeline.verify.check import Bar
@@ -31,7 +31,6 @@ from pipeline.verify.terms import Terms
 from pipeline.verify.told import Deltas, Outcomes
 
 EVERYTHING = Span(0, 1 << 40)
-_HOUR = 60  # minutes by which an app's clock may run ahead
 _MINUTE_MS = 60_000
 
 
@@ -175,7 +174,7 @@ class Rebuild:
         earliest = min((day * DAY_MS for day in days), default=oldest)
         if self._restart.earliest is not None:
             earliest = min(earliest, self._restart.earliest)
-        dropped = oldest // _MINUTE_MS + _HOUR + 1 if earliest < oldest - DAY_MS else 0
+        dropped = oldest // _MINUTE_MS + HOUR + 1 if earliest < oldest - DAY_MS else 0
         return max(dropped, self._restart.kept_before) or None
 
     def _refuse_other_mapping(self, metrics: Mapping[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from typing import NamedTuple
 
 import polars as pl
@@ -14,6 +16,7 @@ from pipeline.verify.clocks import MEASURES
 MOST_MINUTE = ((1 << 32) - 1) // 60  # what a DateTime holds
 SPAN = 4_000_000  # raw rows and cells of a span, about
 REBUILD = "rebuild"
+HOUR = 60  # minutes by which an app's clock may run ahead
 _MINUTE = "intDiv(toInt64(toUnixTimestamp(bucket)), 60)"
 _HAPPENED = "intDiv(toUnixTimestamp64Milli(occurred_at), 60000)"
 _SURVEYS = "(metric IN ('nps', 'csat', 'ces') OR startsWith(metric, 'net_'))"
@@ -62,7 +65,11 @@ class StoredCells:
         return rows.select(*STORED).cast(STORED)  # type: ignore[arg-type]  # a mapping of types
 
     def spans(self, wanted: Span) -> list[Span]:
-        """`wanted` cut into pieces of bearable size, each with something in it and within one year."""
+        """`wanted` up to now, cut into pieces of bearable size, of which none has things of two years in it.
+
+        They leave nothing out: something may be due where nothing happened.
+        """
+        begin, stop = max(0, wanted.first), min(MOST_MINUTE + 1, wanted.stop)
         rows = frame(
             self._client,
             f"""
@@ -76,15 +83,14 @@ class StoredCells:
             )
             WHERE minute >= {{first:Int64}} AND minute < {{stop:Int64}} GROUP BY minute ORDER BY minute
             """,  # noqa: S608 - names of our own, no values
-            first=max(0, wanted.first),
-            stop=min(MOST_MINUTE + 1, wanted.stop),
+            first=begin,
+            stop=stop,
         )
         year = pl.from_epoch(pl.col("minute") * 60).dt.year()
         pieces = rows.with_columns(piece=(pl.col("n").cum_sum().over(year) - 1) // SPAN, year=year)
-        ends = pieces.group_by("year", "piece").agg(first=pl.col("minute").min(), last=pl.col("minute").max())
-        return [
-            Span(first, last + 1) for first, last in ends.sort("first").select("first", "last").iter_rows()
-        ]
+        firsts = pieces.group_by("year", "piece").agg(pl.col("minute").min())["minute"].sort().to_list()
+        end = min(stop, max([int(time.time()) // 60 + HOUR, *rows["minute"].tail(1) + 1]))
+        return [Span(*one) for one in pairwise([begin, *firsts[1:], end])] if begin < end else []
 
     def not_covered(self) -> list[str]:
         """Metric and instrument of live cells that no recount can make."""

@@ -280,6 +280,31 @@ def test_only_the_span_that_is_asked_for(there):
     assert seen(client) == recount(answers, events)
 
 
+def test_what_is_due_where_nothing_happened_is_rebuilt_too(there):
+    """Nothing but the first resolve says that one contact was enough, two days later and in another year."""
+    configured, client = there
+    opened = round(datetime(2024, 12, 31, 10, tzinfo=UTC).timestamp()) * 1000
+    much_later = opened + 200 * DAY
+    row = {"source": "test", "touchpoint": "pay", "channel": "web", "segment": None, "priority": None}
+    row |= {"customer_id": None, "kafka_partition": 0}
+    events = [
+        ("case_opened", opened, "c"),
+        ("case_resolved", opened + HOUR, "c"),
+        ("visited", much_later, None),
+    ]
+    rows = [
+        {**row, "event_id": str(k), "action": action, "occurred_at": at, "case_id": case}
+        | {"kafka_offset": k, "kafka_time": 1_790_000_000_000}
+        for k, (action, at, case) in enumerate(events)
+    ]
+    store_rows(client, configured.kafka.prefix, [], rows)
+    for wanted in (EVERYTHING, Span((opened + DAY) // MINUTE, (opened + 9 * DAY) // MINUTE)):
+        rebuilt(configured, client, wanted)
+        fcr = client.query("SELECT toUnixTimestamp(bucket), bin, n FROM cells FINAL WHERE metric = 'fcr'")
+        assert fcr.result_rows == [((opened + HOUR + 2 * DAY) // 1000, 1, 1)]
+        client.command("DELETE FROM cells WHERE TRUE")
+
+
 def test_rows_that_are_not_counted_yet_wait_for_live_counting(there):
     configured, client = there
     rng, now = random.Random(7), 1_790_000_000_000
