@@ -161,20 +161,30 @@ async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_foun
 
 def _tampering_is_found(configured):
     columns = "metric, instrument, touchpoint, channel, segment, bucket, bin, origin, part"
-    tampered = [("csat", ""), ("touchpoints", ""), ("resolution", "agent"), ("resolution", "business")]
-    for metric, clock in [*tampered, ("reopen", ""), ("fcr", ""), ("sla_breach", "")]:
+    clocks = [("csat", ""), ("touchpoints", ""), ("resolution", "agent"), ("resolution", "business")]
+    tampered = [*clocks, ("reopen", ""), ("fcr", ""), ("sla_breach", "")]
+    statements = []
+    for metric, clock in tampered:
         some = f"metric = '{metric}'" + (f" AND instrument = '{clock}'" if clock else "")
-        one = (
+        statements.append(
             f"INSERT INTO cells SELECT {columns}, n {{}} 1, total, version + 1 FROM cells FINAL "
             f"WHERE {some} ORDER BY {columns} LIMIT 1"
         )
-        change(configured, one.format("+"))
-        found = checked(configured)
-        assert [detail["metric"] for detail in found.details] == [metric]
-        assert found.details[0]["stored"]["n"] == found.details[0]["recounted"]["n"] + 1
-        assert found.details[0]["touchpoint"] and (clock in ("", found.details[0]["instrument"]))
-        change(configured, one.format("-"))
-    _tampered_follow_ups_are_found(configured)
+        change(configured, statements[-1].format("+"))
+    _tamper_with_follow_ups(configured)
+    found = checked(configured)
+    cells = [detail for detail in found.details if detail["kind"] == "cell"]
+    assert Counter(one["metric"] for one in cells) == Counter(metric for metric, _ in tampered)
+    assert {one["instrument"] for one in cells} >= {"agent", "business", ""}
+    assert all(one["stored"]["n"] == one["recounted"]["n"] + 1 and one["touchpoint"] for one in cells)
+    others = [detail for detail in found.details if detail["kind"] != "cell"]
+    sides = [(one["kind"], one["recounted"] is None, one["stored"] is None) for one in others]
+    assert sorted(sides) == [
+        ("follow-up", *which) for which in ((False, False), (False, True), (True, False))
+    ]
+    for statement in statements:
+        change(configured, statement.format("-"))
+    change(configured, "DELETE FROM follow_ups WHERE kafka_offset >= 1000000000")
     assert checked(configured).differences == 0
     _other_rules_are_told(configured)
     change(
@@ -207,21 +217,17 @@ def _other_rules_are_told(configured):
     set_up(configured)
 
 
-def _tampered_follow_ups_are_found(configured):
+def _tamper_with_follow_ups(configured):
     """One that is missing, one too many, one due at another time."""
-    tampered = {
-        "detractor": "true AS retracted",
-        "sla_breach": "'x' AS follow_up_id",
-        "reopened": "now64(3) AS due_at",
-    }
-    for kind, what in tampered.items():
-        again = "revision + 1000000000 AS revision, kafka_offset + 1000000000 AS kafka_offset"
+    again = "revision + 1000000000 AS revision, kafka_offset + 1000000000 AS kafka_offset"
+    for kind, what in (
+        ("detractor", "true AS retracted"),
+        ("sla_breach", "'x' AS follow_up_id"),
+        ("reopened", "now64(3) AS due_at"),
+    ):
         one = f"SELECT min(follow_up_id) FROM current_follow_ups WHERE kind = '{kind}'"
         row = f"SELECT * FROM follow_ups WHERE follow_up_id = ({one}) ORDER BY revision DESC LIMIT 1"
         change(configured, f"INSERT INTO follow_ups SELECT * REPLACE({what}, {again}) FROM ({row})")
-        found = checked(configured)
-        assert [detail["kind"] for detail in found.details] == ["follow-up"], kind
-        change(configured, "DELETE FROM follow_ups WHERE kafka_offset >= 1000000000")
 
 
 async def _every_id_is_traced(configured, topics):
