@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -39,6 +39,13 @@ def differing(
         ).iter_rows()
     }
     return differences, len(both)
+
+
+def since(cells: pl.DataFrame, first: Mapping[int, int]) -> pl.DataFrame:
+    """Without those before the first minute of their leaf, where it has one."""
+    bounds = pl.DataFrame([*first.items()], schema={"leaf": pl.UInt64, "first": pl.Int64}, orient="row")
+    beside = cells.join(bounds, on="leaf", how="left", maintain_order="left")
+    return beside.filter(pl.col("minute") >= pl.col("first").fill_null(-ALWAYS)).drop("first")
 
 
 def slices(minutes: pl.Series, first: int, last: int) -> Iterator[tuple[int, int]]:

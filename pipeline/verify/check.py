@@ -14,8 +14,8 @@ from clickhouse_connect.driver.client import Client
 
 from pipeline.verify import told
 from pipeline.verify.calls import joined, stored_calls
-from pipeline.verify.cells import ALWAYS, differing, slices, span_of
-from pipeline.verify.clocks import BY_RULES, MEASURES
+from pipeline.verify.cells import ALWAYS, differing, since, slices, span_of
+from pipeline.verify.clocks import MEASURES
 from pipeline.verify.hours import MINUTE_MS
 from pipeline.verify.raw import KINDS, Kind, RawTable
 from pipeline.verify.rebuilt import newest_run, rebuilt
@@ -78,6 +78,7 @@ class Verification:
         self._rebuilt: dict[str, int] | None = None  # None: there was no rebuild
         self._dead: dict[Place, Counter[int]] = {}
         self._cells = self._looks = 0
+        self._ruled_from: Mapping[int, int] = {}
         self._calls: int | None = 0  # None: they are not judged
         self._partitions: list[dict[str, Any]] = []
 
@@ -203,9 +204,10 @@ class Verification:
         if self._clocks_covered:
             hashes = told.resolution_leaves(self._client)
             now = round(time.time() * 1000)
-            cases = (one for one in self._recounts.values() if one.kind == "touchpoints")
+            cases = [one for one in self._recounts.values() if one.kind == "touchpoints"]
             parts += [one.case_cells(hashes, now) for one in cases]
-        return pl.concat(parts).select(*EXPECTED)
+            self._ruled_from = {leaf: at for one in cases for leaf, at in one.ruled_from(hashes).items()}
+        return since(pl.concat(parts).select(*EXPECTED), self._ruled_from)
 
     @property
     def _clocks_covered(self) -> bool:
@@ -216,9 +218,7 @@ class Verification:
         """Without cells that the recount does not know how to make."""
         leaves = told.leaves_told(self._client)
         skipped = [leaf for leaf, names in leaves.items() if not self._is_covered(names)]
-        ruled = [leaf for leaf, names in leaves.items() if (names.metric, names.instrument) in BY_RULES]
-        earlier = pl.col("leaf").is_in(pl.Series(ruled, dtype=pl.UInt64).implode())
-        stored = stored.filter(~earlier | (pl.col("minute") >= self._since // MINUTE_MS))
+        stored = since(stored, self._ruled_from)
         return stored.filter(~pl.col("leaf").is_in(pl.Series(skipped, dtype=pl.UInt64).implode()))
 
     def _is_covered(self, names: Names) -> bool:

@@ -56,13 +56,21 @@ class Cases:
             if time < self._terms.since:
                 self.earlier.add(event.case_id)
 
-    def observations(self) -> Iterator[tuple[Observation, bool]]:
-        """What the clocks of all cases show, and whether rules of before may have counted it."""
-        first = self._terms.since // MINUTE_MS
-        for case_id, events in self._events.items():
-            for seen in observed(events, self._terms):
-                earlier = seen.minute < first or case_id in self.earlier
-                yield seen, earlier and (seen.metric, seen.instrument) in BY_RULES
+    def observations(self) -> Iterator[Observation]:
+        """What the clocks of all cases show."""
+        for events in self._events.values():
+            yield from observed(events, self._terms)
+
+    def earlier_until(self) -> dict[tuple[str, str, str], int]:
+        """Touchpoint, channel, segment -> the last minute in which a case heard of under other rules may count."""
+        until: dict[tuple[str, str, str], int] = {}
+        for case_id in self.earlier:
+            events = self._events[case_id]
+            forgotten = max(one.at for one in events) + self._terms.forget_ms
+            for life in lives(events, self._terms.forget_ms):
+                place = _place(life)
+                until[place] = max(until.get(place, 0), forgotten // MINUTE_MS)
+        return until
 
     def __iter__(self) -> Iterator[list[CaseEvent]]:
         return iter(self._events.values())

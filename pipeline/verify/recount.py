@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 from pipeline.verify.calls import Answers, Expected, of_case
-from pipeline.verify.clocks import Cases
+from pipeline.verify.clocks import BY_RULES, Cases
 from pipeline.verify.ledger import CELL, CHANGES, MINUTE_MS, Ledger
 from pipeline.verify.raw import SPAN, Beginning, RawTable
 from pipeline.verify.terms import Terms
@@ -144,21 +144,36 @@ class Recount:
         counts: Counter[tuple[int, int, int]] = Counter()
         totals: Counter[tuple[int, int, int]] = Counter()
         maybe: Counter[tuple[int, int, int]] = Counter()
-        cold: set[tuple[int, int, int]] = set()
         for partition, cases in self._cases.items():
             passed = min(now, self._ledgers[partition].watermark)
-            for seen, is_cold in cases.observations():
+            for seen in cases.observations():
                 *names, minute, bin_, milliseconds, due = seen
                 cell = hashes[Names(*names)], minute, bin_
-                if is_cold:
-                    cold.add(cell)
                 if due is None or due <= passed:
                     counts[cell] += 1
                     totals[cell] += milliseconds
                 elif due <= now + HOUR_MS:
                     maybe[cell] += 1
-        rows = [(*cell, counts[cell], cell in cold, totals[cell], maybe[cell]) for cell in counts | maybe]
+        rows = [(*cell, counts[cell], False, totals[cell], maybe[cell]) for cell in counts | maybe]
         return pl.DataFrame(rows, schema=EXPECTED, orient="row")
+
+    def ruled_from(self, hashes: Mapping[Names, int]) -> dict[int, int]:
+        """Leaf -> the first minute in which the rules of now alone count there, of leaves that hang on rules at all.
+
+        What was measured by others may lie in later minutes, too: at an instant that was still to come.
+        """
+        first = -(-self._terms.since // MINUTE_MS)
+        if not first:
+            return {}
+        until: dict[tuple[str, str, str], int] = {}
+        for cases in self._cases.values():
+            for place, last in cases.earlier_until().items():
+                until[place] = max(until.get(place, 0), last)
+        return {
+            leaf: max(first, until.get((names.touchpoint, names.channel, names.segment), 0) + 1)
+            for names, leaf in hashes.items()
+            if (names.metric, names.instrument) in BY_RULES
+        }
 
     def calls(self, now: int) -> Expected:
         """Follow-ups: see `case_cells` for what time alone calls for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -26,7 +27,7 @@ from pipeline.cases.lifecycle import (
 from pipeline.cases.lifecycle import CaseEvent as Heard
 from pipeline.measures.bins import bin_of
 from pipeline.rebuild.full import case_cells
-from pipeline.verify.clocks import Observation, observed
+from pipeline.verify.clocks import BY_RULES, Cases, Observation, observed
 from pipeline.verify.hours import Calendar, Hours
 from pipeline.verify.lives import ACTIONS, CaseEvent
 from pipeline.verify.terms import Promise, Terms
@@ -106,6 +107,20 @@ def test_two_programs_agree_on_every_case_at_every_time(events: list[CaseEvent],
     case, now = case_of(events), BEGIN + day * DAY + HOUR
     assert recounted(events, 0) == counted(case)
     assert recounted(events, now) == counted(passed(case, now))
+
+
+OTHER = replace(RULES, sla={"P1": Target(30 * 86_400), "P2": Target(3600)})
+
+
+@settings(max_examples=100)
+@given(st.lists(EVENTS, min_size=1, max_size=14))
+def test_what_other_rules_counted_is_not_judged_however_late_it_counts(events: list[CaseEvent]):
+    cases = Cases(replace(TERMS, since=BEGIN + DAY))
+    cases.take((event, BEGIN) for event in events)
+    until = cases.earlier_until()
+    for seen in observations(measure(passed(case_of(events), BEGIN + 400 * DAY), OTHER)):
+        place = (*seen.opening[1:3], seen.opening.segment or "none")
+        assert (seen.metric, seen.instrument) not in BY_RULES or seen.at_ms // MINUTE <= until[place]
 
 
 def test_of_one_action_the_earliest_and_the_latest_times_are_kept_by_both():
