@@ -1,4 +1,4 @@
-"""The seeds take the longest of all tests and wait for nothing: they start first, and the others run beside them."""
+"""The seeds take the longest of all tests and wait for nothing: the others run beside them."""
 
 from __future__ import annotations
 
@@ -9,4 +9,7 @@ SEEDS = "test_every_seed_comes_to_the_recount"
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.name != SEEDS)
+    """At the head of the last third: each of three processes begins with a third, and a free one takes from behind."""
+    for item in [item for item in items if item.name == SEEDS]:
+        items.remove(item)
+        items.insert(len(items) * 2 // 3, item)
