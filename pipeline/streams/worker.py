@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
+from pipeline.journal.journal import Run
 from pipeline.journal.log import Log, Unknown
 from pipeline.stores.prometheus import Metrics
 from pipeline.streams import app as faust_app
@@ -27,7 +28,7 @@ from pipeline.streams.kafka_log import Broker, KafkaLog
 from pipeline.streams.kafka_outputs import KafkaOutputs
 from pipeline.streams.membership import Mandate
 from pipeline.streams.originals import Originals
-from pipeline.streams.patience import GiveWay, Stopped, either, persist, sleep, until
+from pipeline.streams.patience import TROUBLE, GiveWay, Stopped, either, persist, sleep, until
 from pipeline.streams.registry import Registry
 from pipeline.streams.roll import Roll
 from pipeline.streams.setup import ensure
@@ -39,7 +40,6 @@ from pipeline.streams.topics import Topics
 log = logging.getLogger(__name__)
 PARTS = ("tally", "roll", "archive")
 TICK = 0.25
-_THREADS = 3
 _STOP_SECONDS = 8.0
 
 
@@ -79,11 +79,10 @@ class Worker:
         self.registry = Registry(settings.registry_url, self.metrics) if settings.registry_url else None
         self.originals = Originals(self.topics.kept_places(), self.broker.topic_ids)
         self.stop = asyncio.Event()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decide")
         self._grouped = bool({"tally", "roll"} & set(parts))
         self.mandate = Mandate(settings.kafka.session_timeout)
         tallies = Tallies(
-            settings, self.topics, self.broker, self.outputs, self.registry, self.metrics, self._in_thread
+            settings, self.topics, self.broker, self.outputs, self.registry, self.metrics, _thread("decide")
         )
         self.tallies = tallies.all() if "tally" in parts else {}
         self.roll = self._roll() if "roll" in parts else None
@@ -217,6 +216,9 @@ class Worker:
                 with suppress(Unknown):
                     await tally.observe()
                     await tally.pass_time()
+            if self.roll:
+                with suppress(*TROUBLE):
+                    await self.roll.observe()
             await sleep(self.stop, 1.0)
 
     async def _compare_topics(self) -> None:
@@ -257,10 +259,7 @@ class Worker:
         def logs(q: int) -> tuple[Log, Log]:
             return KafkaLog(self.broker, self.topics.deltas, q), KafkaLog(self.broker, self.topics.roll, q)
 
-        return Roll(self.settings, logs, self.results, self.metrics, run=self._in_thread)
-
-    async def _in_thread(self, function: Any, *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
+        return Roll(self.settings, logs, self.results, self.metrics, run=_thread("roll"))
 
 
 async def work(settings: Settings, keeper: Keeper, parts: Collection[str], *, drain: bool = False) -> int:
@@ -270,3 +269,13 @@ async def work(settings: Settings, keeper: Keeper, parts: Collection[str], *, dr
     except faust_app.BEYOND_REPAIR as error:
         log.critical("the worker cannot go on", extra={"reason": str(error)})
         faust_app.die()
+
+
+def _thread(name: str) -> Run:
+    """Calls one after another in a thread of its own. Several would mostly wait for each other's interpreter lock."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(function, *args))
+
+    return run
