@@ -23,8 +23,17 @@ class Owned:
         self.more = False  # scores wait for the next tick
         self.behind = False  # and windows or cells: it should come soon
         self.told: dict[Source, int] = {}  # the deltas whose cells were said to be published
+        self._looked = time.monotonic()
         self._board: Scoreboard | None = None
         self._missing: dict[Source, tuple[int, float]] = {}  # number -> when it was missed first
+
+    def looked(self) -> None:
+        """What is there was taken just now."""
+        self._looked = time.monotonic()
+
+    def still_for(self, seconds: float) -> bool:
+        """Nothing was taken for so long."""
+        return time.monotonic() - self._looked >= seconds
 
     def board(self, now_ms: int, most: int) -> Scoreboard:
         """The windows, brought to `now_ms`, as far as that takes no more than `most` cells.

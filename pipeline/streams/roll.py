@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _SCORES_A_TICK = 600  # each costs some 25 us, and with each minute all of them may be told again
 _CELLS_A_TICK = 6_000  # to publish, 7 us each
 _MOVED_A_TICK = 200_000  # cells into windows and out of them, 0.2 us each: with each hour a million
+_STUCK = 15.0  # seconds without a delivery after which the worker reads for itself
 _PATIENCE = 5.0  # seconds; a delta that comes before its predecessor is soon sent again, with it
 
 
@@ -117,6 +118,17 @@ class Roll(Ownership[Owned]):
             await self._recovered(owned)
             await self._tidy(owned)  # before: most of what the last batch changed is published by now
             await persist(owned.partition.apply, self._name(partition), records)
+            owned.looked()
+
+    async def observe(self) -> None:
+        """Read on where nothing was delivered for long.
+
+        What an owner of before, who does not know better, has cut off before we read it is never delivered to us: its
+        snapshot holds it, and without more input nobody else would notice.
+        """
+        for owned in self._ready():
+            if owned.still_for(_STUCK) and not owned.lock.locked():
+                await self._catch(owned)
 
     async def tick(self, now_ms: int) -> int:
         """Roll the windows on and publish what changed; how many records were sent."""
@@ -149,6 +161,17 @@ class Roll(Ownership[Owned]):
         return [
             (owned.number, owned.partition.position, owned.board(now_ms, moved)) for owned in self._ready()
         ]
+
+    async def _catch(self, owned: Owned) -> None:
+        async with owned.lock:
+            before = owned.partition.position
+            await owned.partition.recover()
+            owned.looked()
+            if missed := owned.partition.position - before:
+                log.warning(
+                    "nothing was delivered, reading on",
+                    extra={**self._where(owned.number), "offsets": missed},
+                )
 
     def _share(self, of_all: int) -> int:
         return of_all // max(1, len(self._owned))

@@ -39,6 +39,7 @@ DELTAS = 2
 WORKERS = 3
 STEPS = 600  # in which everything may go wrong
 LIMIT = 8_000  # until all must be quiet
+STUCK = 50  # looks at a partition from which nothing comes, until its owner reads for itself
 QUIET = 60  # for so long
 SNAPSHOT_FLOOR = 2_500  # bytes
 ROLL_FLOOR = 4_000
@@ -277,7 +278,7 @@ class World:
         part = self._deltas_partition(tenure, deltas)
         await self._patiently(part.recover)
         tenure.roll = part
-        position = part.position
+        position, still = part.position, 0
         while not tenure.over:
             try:
                 begin, end = await deltas.bounds()
@@ -286,10 +287,14 @@ class World:
                 if position >= end:
                     position = min(end, part.position)
                 position = max(begin, position)  # as a consumer does that finds its offset cut off
+                still = 0 if position < end else still + 1
                 if position < end:
                     entries, position = await deltas.read(position, end)
                     await self._patiently(part.apply, records_of(entries))
                     await self._tidy_roll(part)
+                elif still > STUCK:
+                    await part.recover()
+                    still = 0
             except TROUBLE:
                 await Wait()
 

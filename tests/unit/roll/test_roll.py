@@ -318,6 +318,23 @@ async def test_drained_is_folded_and_published():
     assert not roll.drained(0, 2)
 
 
+async def test_what_another_owner_cut_off_unread_is_taken_though_nothing_arrives(monkeypatch):
+    monkeypatch.setattr("pipeline.streams.roll._STUCK", 0.0)
+    log, sender = MemoryLog(), MemorySender(random.Random(1))
+    both, often = logs(log), settings(snapshot_mb=0.0001)
+    slow, quick = (Roll(often, both, sender, Told(), lambda: NOW) for _ in range(2))
+    await slow.recover(0)
+    log.put(one_answer())
+    await quick.recover(0)
+    await quick.on_batch(0, records(log, 0, 0))  # writes a snapshot
+    assert (await log.bounds()) == (1, 1)
+    assert not slow.drained(0, 1)
+    await slow.observe()
+    await slow.tick(NOW * 1000)
+    assert slow.drained(0, 1)
+    assert len(slow.owned()) == len(WINDOWS)
+
+
 async def test_a_gap_that_stays_is_an_alarm_once_and_never_jumped(monkeypatch):
     rng, log, told, sender = random.Random(5), MemoryLog(), Told(), MemorySender(random.Random(1))
     monkeypatch.setattr("pipeline.streams.roll._PATIENCE", 0.0)
