@@ -105,23 +105,26 @@ class Gathering:
 
 
 def _dump(state: State) -> bytes:
+    """In a thread: what is published meanwhile leaves the outbox under our eyes."""
+    published = state.published
+    outbox = {s: out for s, out in dict(state.outbox).items() if s > published}
     head = {
         "sequence": state.sequence,
         "applied": state.applied,
         "applied_time": state.applied_time,
         "topic_id": state.topic_id,
         "watermark": state.watermark,
-        "published": state.published,
+        "published": published,
         "outcomes": [[day, int(outcome), n] for (day, outcome), n in state.outcomes.items()],
         "leaves": state.leaves,
         "numbers": list(state.numbers.items()),
         "outbox": [
             [s, out.watermark, [[q, k, c.series] for q, (k, c) in out.deltas.items()]]
-            for s, out in state.outbox.items()
+            for s, out in outbox.items()
         ],
     }
     columns: dict[str, Any] = columns_of_cases(state.cases.rows())
-    for s, out in state.outbox.items():
+    for s, out in outbox.items():
         columns |= columns_of_messages(out.messages, f"{s}.")
         for q, (_, cells) in out.deltas.items():
             columns |= columns_of(cells, f"{s}.{q}")
