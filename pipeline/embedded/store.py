@@ -140,13 +140,14 @@ def serve(
     Raises:
         FeedbackError: the address is taken or not of the loopback, or another process has the folder.
     """
+    folder.mkdir(
+        parents=True, exist_ok=True, mode=0o700
+    )  # everybody may ask, but the files hold every comment
+    # The folder before the port: whoever starts one sees by it that another was quicker, and waits for that one.
+    lock = Lock(folder, "the store's data")
     with _bound(host, port) as listener:
-        folder.mkdir(
-            parents=True, exist_ok=True, mode=0o700
-        )  # everybody may ask, but the files hold every comment
-        lock = Lock(folder, "the store's data")
         asyncio.run(_serve(folder, host, listener, token, ready))
-        lock.release()
+    lock.release()
 
 
 async def _serve(

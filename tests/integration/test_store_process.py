@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 import pytest
 
-from pipeline.embedded.store import EmbeddedStore, ensure_store
+from pipeline.embedded.process import InUse
+from pipeline.embedded.store import EmbeddedStore, ensure_store, serve
 from pipeline.errors import FeedbackError
 from pipeline.stores.client import connect
 from pipeline.stores.sink import AwayError, PoisonError, Sink
@@ -104,6 +105,11 @@ def test_a_second_one_on_the_folder_and_a_taken_port_are_one_sentence(store, fee
     assert same_port.returncode == 1
     assert "set store.http to another address" in same_port.stderr
     assert ask(store, b"SELECT 1")[2] == b"1\n"
+
+
+def test_who_lost_the_race_for_folder_and_port_is_told_that_it_was_a_race(store):
+    with pytest.raises(InUse):
+        serve(store.folder, store.host, store.port, ready=pytest.fail)
 
 
 def test_it_does_not_listen_where_others_could_read(feedback):
