@@ -23,7 +23,7 @@ from pipeline.events.schemas import Unseen, by_ids
 from pipeline.journal.partition import learn_nothing
 from pipeline.measures.instruments import bounds
 from pipeline.streams import columnar
-from pipeline.streams.connection import client_options
+from pipeline.streams.connection import COMMITTED, client_options
 from pipeline.streams.continuity import Continuity
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
 from pipeline.streams.kafka_log import stopped
@@ -126,6 +126,7 @@ class Archive:
             group_id=f"{settings.kafka.prefix}.archive",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level=COMMITTED,
             session_timeout_ms=session,
             heartbeat_interval_ms=session // 3,
             max_poll_interval_ms=_DAY_MS,  # an outage of the store is no reason to give the partitions away

@@ -7,6 +7,9 @@ from typing import Any
 
 from pipeline.config import Settings
 
+# For every reader of what apps send: records of a transaction that was aborted never happened.
+COMMITTED = "read_committed"
+
 
 def client_options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments that every aiokafka client of this cluster takes."""

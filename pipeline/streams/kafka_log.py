@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from pipeline.journal.log import Entry, OutOfRange, Unknown
+from pipeline.streams.connection import COMMITTED
 from pipeline.streams.membership import begin
 from pipeline.streams.topic_id import topic_ids
 
@@ -82,6 +83,7 @@ class Broker:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
+            isolation_level=COMMITTED,
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=50,
@@ -98,10 +100,12 @@ class Broker:
         await stopped(reader)
 
     async def offsets(self, tp: TopicPartition) -> tuple[int, int]:
-        """First offset kept and end offset of a partition."""
+        """First offset kept and end offset of a partition: what an open transaction holds back lies beyond it."""
         async with self._connecting:
             if self._probe is None:
-                probe = AIOKafkaConsumer(**self._options, group_id=None, request_timeout_ms=_REQUEST_MS)
+                probe = AIOKafkaConsumer(
+                    **self._options, group_id=None, isolation_level=COMMITTED, request_timeout_ms=_REQUEST_MS
+                )
                 await started(probe)
                 self._probe = probe
         begin = await self._probe.beginning_offsets([tp])

@@ -16,6 +16,7 @@ from faust.transport.drivers import aiokafka as driver
 
 from pipeline.events.records import Records
 from pipeline.streams import columnar
+from pipeline.streams.connection import COMMITTED
 from pipeline.streams.membership import Mandate, begin, lost
 from pipeline.streams.patience import persist
 
@@ -48,7 +49,7 @@ def transport(
             mandate.follow(self._consumer)
 
         async def _connect(self) -> None:
-            self._consumer = _impatient(self._create_consumer(loop=self.thread_loop))
+            self._consumer = _adjusted(self._create_consumer(loop=self.thread_loop))
             try:
                 await begin(self._consumer)
             except BaseException:
@@ -133,12 +134,13 @@ class SafeConsumer(driver.Consumer):
             self.mandate.take()
 
 
-def _impatient(consumer: Any) -> Any:
-    """Before it starts. Stock Faust lets a fetch wait 1.5 s for data.
+def _adjusted(consumer: Any) -> Any:
+    """Before it starts. Stock Faust reads what was aborted, too, and lets a fetch wait 1.5 s for data.
 
     One fetch is under way at a time, and leaves out the partitions whose last records are not taken yet: if the others
     are quiet, these wait for its end.
     """
+    consumer._isolation_level = COMMITTED
     consumer._fetch_max_wait_ms = _LONGEST_FETCH_MS
     return consumer
 

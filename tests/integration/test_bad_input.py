@@ -193,6 +193,32 @@ async def test_schemas_unheard_of(settings, variables, apache_kafka, tmp_path, s
     assert dead == [("unknown_schema", 3)]
 
 
+@pytest.mark.slow
+async def test_what_an_app_has_taken_back_is_neither_counted_nor_stored(stage, store):
+    """Records of an aborted transaction never happened; those of one that is open wait for its end."""
+    set_up(stage.settings)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=stage.bootstrap, transactional_id=stage.settings.kafka.prefix
+    )
+    await producer.start()
+    for k in range(4):
+        await producer.begin_transaction()
+        for j in range(5):
+            await producer.send(stage.topics.responses, response(f"{k}-{j}"), partition=0)
+        await (producer.abort_transaction() if k % 2 else producer.commit_transaction())
+    await producer.begin_transaction()
+    await producer.send_and_wait(stage.topics.responses, response("open"), partition=0)
+    assert await stage.drain() == 0, stage.log.read_text()[-4000:]
+    assert await stage.outcomes() == {"counted": 10}
+    await producer.commit_transaction()
+    await producer.stop()
+    assert await stage.drain() == 0, stage.log.read_text()[-4000:]
+    assert await stage.outcomes() == {"counted": 11}
+    with connect(stage.settings, write=False) as client:
+        rows = client.query("SELECT response_id FROM responses FINAL ORDER BY kafka_offset").result_rows
+    assert [name for (name,) in rows] == [*(f"r{k}-{j}" for k in (0, 2) for j in range(5)), "ropen"]
+
+
 async def test_without_a_registry_only_our_own_ids_are_known(stage):
     await stage.send([response(1), response(2, OLD), wire.header(999) + b"x"])
     assert await stage.drain(*COUNTING) == 0, stage.log.read_text()[-4000:]
