@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -38,6 +39,9 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_DATE = len("20260501")  # ISO 8601 knows dates of digits alone, too
+
 # People's messages go to stderr, so that stdout holds nothing but results.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -58,6 +62,17 @@ def complain(text: str) -> int:
 def fail(text: str) -> NoReturn:
     """End the command with exit code 1 and one sentence that says what to do next."""
     raise FeedbackError(text)
+
+
+def moment(option: str, text: str) -> datetime:
+    """A time that somebody gave: ISO 8601 (UTC if it says no zone), or milliseconds since 1970."""
+    try:
+        if text.isdecimal() and len(text) > _LONGEST_DATE:
+            return _EPOCH + timedelta(milliseconds=int(text))
+        at = datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        fail(f'{option} {text}: write it like "2026-05-01T12:00:00Z"')
 
 
 def tell(result: Result, show_it: Callable[[Result], None], *, as_json: bool) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, progress, tell
+from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, moment, progress, tell
 from pipeline.cli.terms import terms_of
 
 if TYPE_CHECKING:
@@ -16,18 +15,15 @@ if TYPE_CHECKING:
     from pipeline.rebuild.stored import Span
     from pipeline.verify.result import Result
 
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+_WRITTEN = "ISO 8601, UTC if it says no zone"
 
 
 def run(
     config: ConfigOption = None,
-    first: Annotated[
-        datetime | None, typer.Option("--from", formats=_TIMES, help="Default: the first record. UTC.")
-    ] = None,
+    first: Annotated[str, typer.Option("--from", help=f"{_WRITTEN}; default: the first record.")] = "",
     stop: Annotated[
-        datetime | None,
-        typer.Option("--to", formats=_TIMES, help="Not included. Default: the last record. UTC."),
-    ] = None,
+        str, typer.Option("--to", help=f"Not included. {_WRITTEN}; default: the last record.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Count what live counting left out: late records, history, a changed mapping of instruments.
@@ -39,22 +35,21 @@ def run(
     tell(_rebuilt(config, _wanted(first, stop)), _print, as_json=as_json)
 
 
-def _wanted(first: datetime | None, stop: datetime | None) -> Span:
+def _wanted(first: str, stop: str) -> Span:
     from pipeline.rebuild.run import EVERYTHING
     from pipeline.rebuild.stored import Span
 
     wanted = Span(
-        EVERYTHING.first if first is None else _minute(first),
-        EVERYTHING.stop if stop is None else _minute(stop),
+        _minute("--from", first) if first else EVERYTHING.first,
+        _minute("--to", stop) if stop else EVERYTHING.stop,
     )
     if wanted.first >= wanted.stop:
         fail("--from must be before --to, by at least a minute")
     return wanted
 
 
-def _minute(at: datetime) -> int:
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return int(aware.timestamp()) // 60
+def _minute(option: str, text: str) -> int:
+    return int(moment(option, text).timestamp()) // 60
 
 
 def _rebuilt(config: Path | None, wanted: Span) -> Result:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings
+from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, moment
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pipeline.config import Settings
     from pipeline.measures.windows import Window
     from pipeline.stores.report import Line
@@ -45,10 +46,10 @@ def run(
     Without answers there is no line: no score is not a score of 0. An empty touchpoint, channel or segment means
     all of them together.
     """
-    moment = _moment(at)
+    ends = moment("--at", at) if at else None
     dimensions = _dimensions(by)
     settings = load_settings(config)
-    lines = _lines(settings, moment, window, dimensions)
+    lines = _lines(settings, ends, window, dimensions)
     if as_json:
         json.dump([line.as_json() for line in lines], sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -78,16 +79,6 @@ def _lines(settings: Settings, at: datetime | None, window: str, by: Sequence[st
             fail(f"the store cannot tell: {fault}; was `feedback setup` run?")
         finally:
             client.close()
-
-
-def _moment(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fail(f'--at {text}: write it like "2026-05-01T12:00:00Z"')
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _windows(text: str) -> tuple[Window, ...]:

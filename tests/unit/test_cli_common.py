@@ -7,13 +7,14 @@ import json
 import logging
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
 from pipeline import logs
 from pipeline.cli import check_config, commands
-from pipeline.cli.common import fail
+from pipeline.cli.common import fail, moment
 from pipeline.cli.progress import show
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
@@ -196,3 +197,25 @@ def test_check_config_fails_with_every_fault(monkeypatch):
     done = run("check-config")
     assert done.returncode == 1
     assert done.stderr.startswith("error: 2 faults in the configuration")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-05-01", datetime(2026, 5, 1, tzinfo=UTC)),
+        ("20260501", datetime(2026, 5, 1, tzinfo=UTC)),
+        ("2026-05-01T12:00", datetime(2026, 5, 1, 12, tzinfo=UTC)),
+        ("2026-05-01 12:00:30", datetime(2026, 5, 1, 12, 0, 30, tzinfo=UTC)),
+        ("2026-05-01T12:00Z", datetime(2026, 5, 1, 12, tzinfo=UTC)),
+        ("2026-05-01T12:00:00.250+02:00", datetime(2026, 5, 1, 10, 0, 0, 250_000, tzinfo=UTC)),
+        ("1777636800250", datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_given_as_in_events(text: str, expected: datetime):
+    assert moment("--at", text) == expected
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-05-01T25:00", "9" * 40, "-1"])
+def test_a_wrong_time_is_refused_with_its_option(text: str):
+    with pytest.raises(FeedbackError, match=f"--from {text}: write it like"):
+        moment("--from", text)
