@@ -119,7 +119,7 @@ def _configured(options: AppOptions, topics: Collection[str]) -> faust.App:
         table_standby_replicas=0,
         worker_redirect_stdouts=False,
         ConsumerScheduler=scheduler(topics),
-        stream_buffer_maxsize=16,
+        stream_buffer_maxsize=1,  # `Room` bounds what is in flight
         stream_wait_empty=True,
         agent_supervisor=mode.CrashingSupervisor,
         broker_max_poll_records=_MAX_POLL_RECORDS,

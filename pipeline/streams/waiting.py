@@ -7,7 +7,9 @@ import time
 
 from pipeline.events.records import Records
 
-_BATCHES = 12  # of one topic: one partition's wait for the journal overlaps another's decoding
+# Of one topic: one partition's wait for the journal overlaps another's decoding. More would only be memory that is
+# touched for the first time, and out of the caches by the time somebody reads it.
+_BATCHES = 4
 _RECORDS = 16_384  # or kilobytes
 _LARGE = _RECORDS // _BATCHES + 1
 _TOGETHER = 4000  # records: as many touchpoints as one effect takes; larger batches share enough already
