@@ -63,6 +63,9 @@ class Rollup:
         self._table = CellTable()
         self._is_dirty = np.zeros(0, np.bool_)
         self._dirty: deque[Int64s] = deque()  # rows, each at most once, oldest change first
+        self._aim: dict[Source, int] = {}  # the numbers that are published once `_before_aim` more cells are
+        self._before_aim = 0
+        self._done: dict[Source, int] = {}
 
     def __len__(self) -> int:
         return len(self._table)
@@ -85,6 +88,8 @@ class Rollup:
 
     def changed(self, limit: int) -> Changed:
         """Up to `limit` cells that are not known to be published, oldest change first."""
+        if self._before_aim <= 0:
+            self._aim, self._before_aim = self.numbers, self.waiting
         taken, size = [np.zeros(0, np.int64)], 0
         while self._dirty and size < limit:
             rows = self._dirty.popleft()
@@ -102,11 +107,19 @@ class Rollup:
         again = self._table.cells.version[rows] != batch.cells.version
         self._is_dirty[rows[~again]] = False
         self._dirty.append(rows[again])
+        self._before_aim -= len(rows)
+        if self._before_aim <= 0:
+            self._done = self._aim
 
     @property
     def numbers(self) -> dict[Source, int]:
         """(source, partition) -> number of the last delta taken."""
         return dict(self._number)
+
+    @property
+    def done(self) -> dict[Source, int]:
+        """(source, partition) -> number of a delta up to which all cells are published, also while others wait."""
+        return self._done if self.waiting else self.numbers
 
     @property
     def missing(self) -> dict[Source, int]:

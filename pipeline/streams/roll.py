@@ -256,13 +256,12 @@ class Roll(Ownership[Owned]):
             moved, most = self._share(_MOVED_A_TICK), self._share(_CELLS_A_TICK)
             owned.let_go(moved)
             board, rollup = owned.board(now_ms, moved), owned.partition.rollup
-            news, taken = board.news(self._share(_SCORES_A_TICK)), rollup.numbers
+            news = board.news(self._share(_SCORES_A_TICK))
             more = news.more or owned.behind  # windows that are left behind have news, too
-            owned.behind |= (left := rollup.waiting > most)
+            owned.behind |= rollup.waiting > most
             try:
                 sent = await owned.partition.publish(most) + await self._publish_scores(owned, board, news)
-                if not left:
-                    await self._tell(owned, taken)
+                await self._tell(owned, rollup.done)
                 owned.more = more
             except Unknown as error:
                 board.not_published(news)
@@ -273,17 +272,15 @@ class Roll(Ownership[Owned]):
                 return 0
             return sent
 
-    async def _tell(self, owned: Owned, taken: dict[Source, int]) -> None:
-        """Say how far the cells are: `taken` are the numbers from before they were published."""
-        if taken == owned.told:
+    async def _tell(self, owned: Owned, done: dict[Source, int]) -> None:
+        """Say how far the cells are published."""
+        if done == owned.told:
             return
-        done = {
-            (f"{self._prefix}.{source}", partition): number for (source, partition), number in taken.items()
-        }
+        numbers = {(f"{self._prefix}.{source}", partition): n for (source, partition), n in done.items()}
         key = f"roll-{owned.number}".encode()
-        pair = (key, progress_value(f"roll/{owned.number}", done))
+        pair = (key, progress_value(f"roll/{owned.number}", numbers))
         await self._sender.send_many(OUTCOMES, owned.number, [pair])
-        owned.told = taken
+        owned.told = done
 
     async def _publish_scores(self, owned: Owned, board: Scoreboard, news: News) -> int:
         self._names.look({one.series.touchpoint for one in news.standings})

@@ -318,6 +318,30 @@ async def test_drained_is_folded_and_published():
     assert not roll.drained(0, 2)
 
 
+@pytest.mark.parametrize("trouble", [0.0, 1.0])
+async def test_progress_is_told_though_cells_wait_at_every_tick_and_never_before_they_are_sent(
+    monkeypatch, trouble
+):
+    monkeypatch.setattr("pipeline.streams.roll._CELLS_A_TICK", 2)
+    rng, log = random.Random(11), MemoryLog()
+    sender, truths, steps, left = MemorySender(rng, trouble), [Counter()], [], []
+    roll = Roll(settings(), logs(log), sender, Told(), clock=lambda: NOW)
+    await roll.recover(0)
+    for number in range(1, 60):
+        cells, delta = changes(rng, ("responses", 0), number)
+        truths.append(truths[-1] + Counter(cells))
+        log.put(pack_delta(delta))
+        await roll.on_batch(0, records(log, number - 1, number))
+        await roll.tick(NOW * 1000)
+        left.append(roll._owned[0].partition.rollup.waiting)
+        if sender.sent["outcomes"]:
+            ((_, told),) = decode(sender.sent["outcomes"][-1][1])[1]["done"].items()
+            assert read_cells(sender.sent["cells"]) >= truths[int(told)]
+            steps.append(int(told))
+    assert min(left[10:]) > 0
+    assert len(set(steps)) > 2
+
+
 async def test_what_another_owner_cut_off_unread_is_taken_though_nothing_arrives(monkeypatch):
     monkeypatch.setattr("pipeline.streams.roll._STUCK", 0.0)
     log, sender = MemoryLog(), MemorySender(random.Random(1))
