@@ -49,6 +49,8 @@ class Told:
         cells: distinct cells a minute.
         cpu: of the ticks, milliseconds each.
         longest: of the ticks, milliseconds that each held the loop at once.
+        garbage: of `cpu`, what went into collections of garbage.
+        collections: of each (generation, CPU milliseconds).
         cores: CPU seconds a second of the worker.
         peak: its highest memory, MB.
         ids: memory of the ids, MB.
@@ -62,6 +64,8 @@ class Told:
     cells: float = 0.0
     cpu: list[float] = field(default_factory=list)
     longest: list[float] = field(default_factory=list)
+    garbage: list[float] = field(default_factory=list)
+    collections: list[tuple[int, float]] = field(default_factory=list)
     cores: float = 0.0
     peak: float = 0.0
     ids: float = 0.0
@@ -152,10 +156,15 @@ def measure(kafka: Broker, given: argparse.Namespace) -> Told:
 
 def _ticks(path: Path, told: Told, first: float, end: float) -> None:
     for line in path.read_text().splitlines():
-        tick = json.loads(line)
-        if first <= tick["at"] < end:
-            told.cpu.append(tick["cpu"])
-            told.longest.append(tick["longest"])
+        said = json.loads(line)
+        if not first <= said["at"] < end:
+            continue
+        if "generation" in said:
+            told.collections.append((said["generation"], said["cpu"]))
+            continue
+        told.cpu.append(said["cpu"])
+        told.longest.append(said["longest"])
+        told.garbage.append(said["garbage"])
 
 
 def show(told: Told) -> None:
@@ -163,7 +172,11 @@ def show(told: Told) -> None:
     out.print(f"{told.leaves:,} leaves, {told.sent / told.seconds:,.0f} answers/s for {told.seconds:,.0f} s")
     out.print(f"distinct cells a minute: {told.cells:,.0f}; the sender was at most {told.behind:.2f} s late")
     out.print(f"{len(told.cpu)} ticks, ms of the event loop (CPU):  {_spread(told.cpu)}")
+    out.print(f"of that in collections of garbage:            {_spread(told.garbage)}")
     out.print(f"longest hold of the loop in a tick, ms (clock): {_spread(told.longest)}")
+    for generation in sorted({generation for generation, _ in told.collections}):
+        took = [cpu for one, cpu in told.collections if one == generation]
+        out.print(f"{len(took)} collections of generation {generation}, ms (CPU): {_spread(took)}")
     out.print(
         f"worker: {told.cores:.2f} cores; memory at most {told.peak:,.0f} MB, of that ids {told.ids:,.0f} MB"
     )
