@@ -21,7 +21,6 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.cases.lifecycle import Rules, Target
-from pipeline.cli.worker import collect_rarely
 from pipeline.events import wire
 from pipeline.events.records import Records
 from pipeline.events.schemas import schema
@@ -32,6 +31,7 @@ from pipeline.journal.log import Entry
 from pipeline.journal.reading import Reading
 from pipeline.journal.snapshot import chunks_of
 from pipeline.journal.state import State
+from pipeline.streams.garbage import search_seldom
 
 PARTITIONS = 4
 _HOUR_MS = 3_600_000
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=int(os.environ.get("CASES", "1000000")))
     parser.add_argument("--recover", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    collect_rarely()
+    search_seldom()
     if given.recover:
         _recover(given.recover)
         return 0

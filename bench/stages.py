@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.responses import Responses, responses
-from pipeline.cli.worker import _keep_freed_memory, collect_rarely
+from pipeline.cli.worker import _keep_freed_memory
 from pipeline.config import Settings
 from pipeline.events import batch as batch_module
 from pipeline.events import part as part_module
@@ -38,6 +38,7 @@ from pipeline.measures.instruments import SHIPPED, bounds
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.windows import DEFAULT
 from pipeline.stores.sink import encoded
+from pipeline.streams.garbage import search_seldom
 from pipeline.streams.outgoing import cell_pairs
 from pipeline.streams.rows import rows_of, sources
 from pipeline.streams.topics import Topics
@@ -200,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=1000.0)
     given = parser.parse_args(arguments)
     _keep_freed_memory()
-    collect_rarely()
+    search_seldom()
     watch = measure(responses(given.records, rate=given.rate))
     print("\n".join(watch.table(given.records)))
 

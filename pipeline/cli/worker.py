@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from typing import Annotated
@@ -47,16 +46,11 @@ def run(
     import uvloop
 
     from pipeline.embedded.keeper import StoreKeeper
+    from pipeline.streams.garbage import search_seldom
     from pipeline.streams.worker import work
 
-    collect_rarely()
+    search_seldom()
     sys.exit(uvloop.run(work(settings, StoreKeeper(settings), parts, drain=drain)))
-
-
-def collect_rarely() -> None:
-    """Batches make many objects and no cycles: a search for cycles every 700 objects costs 4 % and finds nothing."""
-    gc.freeze()
-    gc.set_threshold(50_000, 10, 10)
 
 
 def _keep_freed_memory() -> None:

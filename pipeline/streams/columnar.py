@@ -15,9 +15,10 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from functools import partial
 from operator import attrgetter
-from types import MethodType
 from typing import Any
+from weakref import proxy
 
 import numpy as np
 from aiokafka.consumer import fetcher as aiokafka_fetcher
@@ -111,12 +112,13 @@ class _Results(OrderedDict[Any, Any]):
 
 def _hand_out_columns(result: Any, sparse: set[Any]) -> None:
     drain = _Drain(sparse)
-    result.getall = MethodType(drain.getall, result)
-    result.getone = MethodType(_refuse_getone, result)
+    # weakly: holding a method that holds it, it would stay in memory until a search for garbage
+    result.getall = partial(drain.getall, proxy(result))
+    result.getone = partial(_refuse_getone, result._topic_partition)
 
 
-def _refuse_getone(result: Any) -> None:
-    msg = f"{result._topic_partition.topic} is fetched in columns: use getmany"
+def _refuse_getone(tp: Any) -> None:
+    msg = f"{tp.topic} is fetched in columns: use getmany"
     raise NotImplementedError(msg)
 
 

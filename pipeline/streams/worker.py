@@ -23,6 +23,7 @@ from pipeline.streams import app as faust_app
 from pipeline.streams.archive import Archive
 from pipeline.streams.connection import client_options, credentials
 from pipeline.streams.drain import Drain
+from pipeline.streams.garbage import search
 from pipeline.streams.identity import claim
 from pipeline.streams.kafka_log import Broker, KafkaLog
 from pipeline.streams.kafka_outputs import KafkaOutputs
@@ -137,7 +138,10 @@ class Worker:
             self.outputs.heads = self.results.heads = await self.registry.heads(self.settings.kafka.prefix)
 
     async def _work(self, stack: AsyncExitStack, *, drain: bool) -> int:
-        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._compare_topics())]
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._compare_topics()),
+            asyncio.create_task(search(self.stop)),
+        ]
         if drain:
             draining = Drain(self)
             await draining.note_the_end()
