@@ -14,7 +14,7 @@ from pipeline.measures.instruments import Instrument
 from pipeline.measures.news import News, Place, Standing, Told
 from pipeline.measures.rolling import Int64s, Rolling, floor_of
 from pipeline.measures.scores import RESOLUTION, SHARES, ScoreColumns, score_matrix
-from pipeline.measures.sums import LEAF, OVERALL, TOUCHPOINT, WindowSums
+from pipeline.measures.sums import LEVELS, OVERALL, TOUCHPOINT, WindowSums
 from pipeline.measures.windows import Window
 
 FOR_PEOPLE = (OVERALL, TOUCHPOINT)
@@ -128,7 +128,7 @@ class Scoreboard:
         floor = now_ms if self._hour is None else floor_of(self._hour) * MINUTE_MS
         return max(now_ms, floor, now_ms if self._now is None else self._now)
 
-    def sums(self, levels: Sequence[int] = (OVERALL, TOUCHPOINT, LEAF)) -> Iterator[WindowSums]:
+    def sums(self, levels: Sequence[int] = LEVELS) -> Iterator[WindowSums]:
         """What stands in every window for series of these levels that have answers there.
 
         A window that reaches further back than what was kept would show less than there was: it is left out until it

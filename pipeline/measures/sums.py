@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pipeline.measures.cells import Series
 
 OVERALL, TOUCHPOINT, LEAF = 0, 1, 7  # which dimensions a series names: 1 touchpoint + 2 channel + 4 segment
+LEVELS = tuple(range(8))  # leaves and every marginal of them
 
 
 @dataclass(frozen=True, slots=True)

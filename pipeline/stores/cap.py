@@ -1,6 +1,6 @@
 """`Cap`: how many series Prometheus is shown. First seen is first served; the others are shown together.
 
-A series of Prometheus is a line of a scrape. What is given a place is a leaf or a touchpoint, with all of its lines.
+A series of Prometheus is a line of a scrape. What is given a place is a leaf or a marginal, with all of its lines.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.measures.cells import ANY, Series
-from pipeline.measures.sums import LEAF, OVERALL, TOUCHPOINT, WindowSums
+from pipeline.measures.sums import LEVELS, OVERALL, WindowSums
 
 OTHER = "__other__"
 Lines = Callable[[WindowSums, int, int], int]
 
 
 class Cap:
-    """Gives places to leaves and touchpoints. A series that has gone frees its place.
+    """Gives places to leaves and marginals. A series that has gone frees its place.
 
     Args:
         most: lines of a scrape about windows. Overall and `__other__` have theirs, whatever is left for others.
@@ -50,9 +50,7 @@ class Cap:
         for sums in every:
             key = sums.metric, sums.instrument
             if key not in each:
-                each[key] = {
-                    level: self._lines(sums, level, windows) for level in (OVERALL, TOUCHPOINT, LEAF)
-                }
+                each[key] = {level: self._lines(sums, level, windows) for level in LEVELS}
                 room -= sum(each[key].values())  # overall and __other__
             lines = each[key]
             for one, level in zip(sums.series, sums.level.tolist(), strict=True):

@@ -52,7 +52,7 @@ def _routes(worker: Worker) -> web.RouteTableDef:
     async def metrics(request: web.Request) -> web.StreamResponse:
         shown = worker.shown
         blocks = worker.metrics.blocks(shown.owned() if shown else [])
-        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
         await response.prepare(request)
         while piece := await asyncio.to_thread(_piece, blocks):
             await response.write(piece)
