@@ -16,7 +16,7 @@ from pipeline.measures.sums import TOUCHPOINT, WindowSums
 from pipeline.measures.touchpoints import unknown
 from pipeline.stores import metrics
 from pipeline.stores.cap import Cap
-from pipeline.stores.metric import Metric
+from pipeline.stores.metric import Kind, Metric
 from pipeline.stores.window_samples import WindowSamples, heading, lines_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ class Metrics:
         # a gauge beside each counter, which nothing reads
         disable_created_metrics()  # type: ignore[no-untyped-call]  # has no types, in a typed library
         self._registry = CollectorRegistry()
-        self._counters: dict[Metric, Counter] = {}
+        # their names are shown from the first scrape on, a number only once something was counted
+        self._counters = {
+            metric: self._counter(metric) for metric in metrics.ALL if metric.kind is Kind.COUNTER
+        }
         self._gauges: dict[Metric, Gauge] = {}
         self._histograms = {metric: Histogram(metric) for metric in (metrics.LATENCY, metrics.SINK_FLUSH)}
         for histogram in self._histograms.values():
@@ -194,15 +197,13 @@ class Metrics:
         """Everything that this worker owns is recovered, or not."""
         self._set(metrics.WORKER_READY, ready)
 
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(
+            metric.name.removesuffix("_total"), metric.help, metric.labels, registry=self._registry
+        )
+
     def _add(self, metric: Metric, n: float, *labels: str) -> None:
-        # made at first use: a worker without an archive must not say that nothing was stored
-        counter = self._counters.get(metric)
-        if counter is None:
-            name = metric.name.removesuffix("_total")
-            counter = self._counters[metric] = Counter(
-                name, metric.help, metric.labels, registry=self._registry
-            )
-        (counter.labels(*labels) if labels else counter).inc(n)
+        self._counters[metric].labels(*labels).inc(n)
 
     def _set(self, metric: Metric, value: float, *labels: str) -> None:
         gauge = self._gauges.get(metric)

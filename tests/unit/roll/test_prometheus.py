@@ -24,6 +24,7 @@ from pipeline.measures.sums import LEAF
 from pipeline.measures.windows import parse
 from pipeline.stores import metrics
 from pipeline.stores.cap import OTHER
+from pipeline.stores.metric import Kind
 from pipeline.stores.prometheus import Metrics
 from tests.support.needs import need
 
@@ -231,6 +232,14 @@ def test_every_leaf_and_every_marginal_has_its_score():
         }
         assert found == pytest.approx(recounted)
         assert len(found) == 3**3
+
+
+def test_counters_are_named_before_they_count_and_show_no_number_then():
+    text = Metrics(SHIPPED, {}, 1000).exposition()
+    for metric in metrics.ALL:
+        if metric.kind is Kind.COUNTER:
+            assert f"\n# TYPE {metric.name} counter\n" in text.decode()
+            assert metric.name not in shown(text)
 
 
 def test_resolution_cases_are_cumulative():
