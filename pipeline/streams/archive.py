@@ -27,7 +27,7 @@ from pipeline.streams.connection import COMMITTED, client_options
 from pipeline.streams.continuity import Continuity
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
 from pipeline.streams.kafka_log import stopped
-from pipeline.streams.membership import begin, lost
+from pipeline.streams.membership import begin, lost, refusal
 from pipeline.streams.patience import Stopped, until
 from pipeline.streams.pending import Fetched, Pace, Pending
 from pipeline.streams.registry import Registry
@@ -163,6 +163,8 @@ class Archive:
                 consumer.getmany(timeout_ms=max(1, round(left * 1000)), max_records=self._pace.rows)
             )
         except KafkaError as fault:
+            if refused := refusal(fault):
+                raise refused from fault
             log.warning("the archive cannot fetch", extra={"error": str(fault)})
             await pause(0, self._stop)
             return

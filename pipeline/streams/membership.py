@@ -7,10 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from aiokafka.errors import NodeNotReadyError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
+    NodeNotReadyError,
+)
+
+from pipeline.errors import FeedbackError
+
+# A group that answers so will never have us, however often it is asked.
+REFUSALS: Mapping[type[Exception], str] = MappingProxyType(
+    {
+        InvalidSessionTimeoutError: "the brokers refuse kafka.session_timeout: set it between their "
+        "group.min.session.timeout.ms and group.max.session.timeout.ms, 6s and 30m unless somebody changed them",
+        GroupAuthorizationFailedError: "the brokers do not let kafka.security.username into the consumer group: "
+        "allow it to READ the groups that begin with kafka.prefix",
+        InconsistentGroupProtocolError: "another program is a member of the consumer group: stop it, or set another "
+        "kafka.prefix",
+    }
+)
 
 
 class Mandate:
@@ -29,6 +49,7 @@ class Mandate:
         self._heard = 0.0
         self._held = False
         self.ever = False  # something was shared out, perhaps nothing to us
+        self.refused: FeedbackError | None = None  # the group will never have us
 
     @property
     def holds(self) -> bool:
@@ -45,7 +66,10 @@ class Mandate:
         self._held = False
 
     def follow(self, consumer: Any) -> None:
-        """Listen to the heartbeats of a consumer that has begun; each counts from when it was sent."""
+        """Listen to the heartbeats of a consumer that has begun, each counts from when it was sent, and to refusals.
+
+        Faust waits for the group and hears no refusal.
+        """
         coordinator = consumer._coordinator
         beat = coordinator._do_heartbeat
 
@@ -57,6 +81,19 @@ class Mandate:
             return alive
 
         coordinator._do_heartbeat = noted
+        push = coordinator._push_error_to_user
+
+        async def told(fault: Exception) -> None:
+            self.refused = self.refused or refusal(fault)
+            await push(fault)
+
+        coordinator._push_error_to_user = told
+
+
+def refusal(fault: Exception) -> FeedbackError | None:
+    """What to say where a group will never have us; None of a fault that may pass."""
+    text = REFUSALS.get(type(fault))
+    return None if text is None else FeedbackError(text)
 
 
 async def begin(client: Any) -> None:

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 PARTS = ("tally", "roll", "archive")
 TICK = 0.25
 _STOP_SECONDS = 8.0
+_LOOK = 0.2
 
 
 class Keeper(Protocol):
@@ -199,7 +200,7 @@ class Worker:
             handlers[self.topics.deltas] = self.roll
         app = faust_app.build(options, handlers, self.mandate, self.stop.is_set)
         try:
-            await app.start()
+            await self._begun(app)
             yield app
         finally:
             try:
@@ -207,11 +208,25 @@ class Worker:
             except TimeoutError:
                 log.warning("Faust did not end in time: what was in flight is read again")
 
+    async def _begun(self, app: Any) -> None:
+        """Start Faust. It waits for the group for as long as that takes, and hears neither a refusal nor a signal."""
+        starting = asyncio.create_task(app.start())
+        while not (starting.done() or self.stop.is_set() or self.mandate.refused):
+            await asyncio.wait({starting}, timeout=_LOOK)
+        if not starting.done():
+            starting.cancel()
+        if self.mandate.refused:
+            raise self.mandate.refused
+        with suppress(asyncio.CancelledError):
+            await starting
+
     async def _watch(self, app: Any) -> None:
         """A crashed Faust app would stay alive and do nothing."""
         while not self.stop.is_set():
             if app.crashed:
                 raise faust_app.Crashed from app.crash_reason
+            if self.mandate.refused:
+                raise self.mandate.refused
             if app.consumer.lost:
                 msg = "the consumer has fallen out of its group for good"
                 raise faust_app.Crashed(msg)

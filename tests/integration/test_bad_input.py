@@ -334,3 +334,13 @@ async def test_a_topic_that_was_resized_is_refused(stage):
         (line,) = [line for line in stage.log.read_text().splitlines() if line.startswith("error: ")]
         assert f"kafka.partitions is {partitions}, but " in line
         assert "feedback reset" in line
+
+
+@pytest.mark.parametrize("part", ["tally", "archive"])
+async def test_a_session_timeout_that_the_brokers_refuse_is_said(stage, store, part):
+    set_up(stage.settings)
+    stage.environment["FEEDBACK_KAFKA__SESSION_TIMEOUT"] = "1s"
+    assert await asyncio.to_thread(stage.start("--only", part).wait, 30) == 1
+    text = stage.log.read_text()
+    assert "\nerror: the brokers refuse kafka.session_timeout: set it between their" in text
+    assert "Traceback" not in text

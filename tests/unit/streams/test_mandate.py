@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import GroupAuthorizationFailedError, InvalidSessionTimeoutError, KafkaConnectionError
 
-from pipeline.streams.membership import Mandate
+from pipeline.streams.membership import Mandate, refusal
 
 
 class Group:
@@ -14,11 +15,18 @@ class Group:
 
     def __init__(self):
         self.now, self.takes, self.alive = 100.0, 0.0, True
-        self._coordinator = SimpleNamespace(_do_heartbeat=self._answer)
+        self._coordinator = SimpleNamespace(_do_heartbeat=self._answer, _push_error_to_user=self._hear)
+        self.heard = []
 
     async def _answer(self):
         self.now += self.takes
         return self.alive
+
+    async def _hear(self, fault):
+        self.heard.append(fault)
+
+    async def refuse(self, fault):
+        await self._coordinator._push_error_to_user(fault)
 
     async def beat(self):
         return await self._coordinator._do_heartbeat()
@@ -76,3 +84,13 @@ async def test_a_heartbeat_does_not_give_back_what_was_taken(group, mandate):
     mandate.take()
     assert await group.beat()
     assert not mandate.holds
+
+
+async def test_a_refusal_is_heard_and_stays_and_trouble_that_passes_is_none(group, mandate):
+    faults = KafkaConnectionError(), InvalidSessionTimeoutError(), KafkaConnectionError()
+    for fault, refused in zip(faults, (False, True, True), strict=True):
+        await group.refuse(fault)
+        assert (mandate.refused is not None) is refused
+    assert "set it between" in str(mandate.refused)
+    assert group.heard == list(faults)
+    assert "READ the groups" in str(refusal(GroupAuthorizationFailedError("g")))
