@@ -29,6 +29,17 @@ def _dsn(value: str) -> str:
     return value
 
 
+def _told(value: SecretStr) -> SecretStr:
+    """Not empty: an empty password would let everybody in."""
+    if value.get_secret_value().strip() != value.get_secret_value() or not value:
+        msg = "should be a secret, not empty and without blanks around it"
+        raise ValueError(msg)
+    return value
+
+
+Token = Annotated[SecretStr, AfterValidator(_told)]
+
+
 class Table(BaseModel):
     """A table of the configuration: unknown keys are faults, and nothing changes after it is read."""
 
@@ -87,7 +98,7 @@ class Store(Table):
     """"chdb:///folder" or "http(s)://user:password@host:port/database"; by default in worker.data_dir."""
     http: Address = _loopback(8123)
     """Where the embedded store serves the ClickHouse HTTP interface."""
-    token: SecretStr | None = None
+    token: Token | None = None
     """Password of user `writer` of the embedded store; by default made at first start, kept in its folder."""
 
     @property
@@ -118,7 +129,7 @@ class Gateway(Table):
 
     listen: Address = _loopback(8088)
     """Where it takes `POST /v1/events`."""
-    tokens: Annotated[tuple[SecretStr, ...], Comma] = ()
+    tokens: Annotated[tuple[Token, ...], Comma] = ()
     """Bearer tokens that may send events."""
 
 

@@ -67,6 +67,12 @@ class Gateway:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await request.read()
             return await self._take(body)
+        except web.RequestPayloadError:
+            answer = _answer(
+                400, {"error": "the body cannot be read: it is not what its Content-Encoding says"}
+            )
+            answer.force_close()  # nobody knows where the next request begins
+            return answer
         except TimeoutError:
             return _answer(408, {"error": f"the body did not come within {BODY_SECONDS:g} s"})
         finally:

@@ -191,7 +191,9 @@ async def test_json_is_taken_whatever_it_is_declared_as(client: Client) -> None:
         assert (await client.post(PAID, {**HEADERS, "Content-Type": kind}))[0] == 202, kind
 
 
-async def test_too_large_bodies_and_other_places(client: Client) -> None:
+async def test_unreadable_and_too_large_bodies_and_other_places(client: Client) -> None:
+    status, answer, _ = await client.post(PAID, {**HEADERS, "Content-Encoding": "gzip"})
+    assert (status, "Content-Encoding" in answer["error"]) == (400, True)
     status, answer, _ = await client.post(b"[" + b" " * MAX_BODY)
     assert (status, "send fewer events at once" in answer["error"]) == (413, True)
     status, answer = await client.get("/v1/events")

@@ -110,6 +110,13 @@ def test_every_fault_is_named_at_once(folder, monkeypatch):
     assert len(faults) == len(expected)
 
 
+def test_a_token_that_would_let_everybody_in_is_refused(folder):
+    """A template whose variable was not set."""
+    faults = faults_of(written(folder, '[gateway]\ntokens = ["one", ""]\n[store]\ntoken = " "'))
+    assert sorted(fault.partition(" = ")[0] for fault in faults) == ["gateway.tokens", "store.token"]
+    assert all("should be a secret, not empty" in fault for fault in faults)
+
+
 def test_no_secret_is_shown(folder, monkeypatch):
     monkeypatch.setenv("FEEDBACK_KAFKA__SECURITY__PROTOCOL", "SASL")
     monkeypatch.setenv("FEEDBACK_STORE__DSN", "clickhouse://u:geheim@h/db")
