@@ -21,6 +21,7 @@ from pipeline.config import Settings
 from pipeline.events import batch as batch_module
 from pipeline.events import part as part_module
 from pipeline.events.block import Block
+from pipeline.events.joined import Joined
 from pipeline.events.records import Records
 from pipeline.events.skim import Skim
 from pipeline.journal import decide as decide_module
@@ -118,7 +119,7 @@ def batches(sent: Responses) -> Iterator[tuple[int, Records]]:
     rows = [np.flatnonzero(sent.partition == p) for p in range(PARTITIONS)]
     for first in range(0, max(map(len, rows)), BATCH):
         for p in range(PARTITIONS):
-            values = [sent.values[row] for row in rows[p][first : first + BATCH].tolist()]
+            values = Joined.of([sent.values[row] for row in rows[p][first : first + BATCH].tolist()])
             n = len(values)
             if n:
                 yield p, Records(values, np.arange(first, first + n), np.full(n, now, np.int64))

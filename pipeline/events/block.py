@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.events.found import Int64s, Mask
+from pipeline.events.joined import Joined
 from pipeline.events.skim import PADDING
 from pipeline.events.wire import HEADER_SIZE, MAGIC
 
@@ -41,10 +42,9 @@ class Block:
     @staticmethod
     def of(values: Sequence[bytes]) -> Block:
         """Join values; TypeError if there is a None among them."""
-        size = np.fromiter(map(len, values), np.int64, len(values))
-        raw = b"".join([*values, bytes(PADDING)])
-        end = np.cumsum(size)
-        return Block(values, raw, np.frombuffer(raw, np.uint8), end - size, end)
+        joined = values if isinstance(values, Joined) else Joined.of(values)
+        raw, edges = b"".join((joined.bytes, bytes(PADDING))), joined.edges - joined.edges[0]
+        return Block(values, raw, np.frombuffer(raw, np.uint8), edges[:-1], edges[1:])
 
     def some(self, mask: Mask) -> Block:
         """Only the values of the mask; the buffer stays as it is."""

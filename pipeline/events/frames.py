@@ -55,7 +55,8 @@ class _Query:
     """All columns of one block in one query: each has a price, and polars shares out the work within one."""
 
     def __init__(self, block: Block, good: Int64s | None) -> None:
-        self._raw = block.values if good is None else [block.values[row] for row in good.tolist()]
+        values = list(block.values)
+        self._raw = values if good is None else [values[row] for row in good.tolist()]
         self._good: Int64s | slice = slice(None) if good is None else good
         self._start = block.start[self._good]
         self._records = len(block)

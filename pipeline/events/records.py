@@ -10,6 +10,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.events.joined import Joined
+
 Int64s = npt.NDArray[np.int64]
 
 
@@ -18,7 +20,7 @@ class Records:
     """Records of one partition in offset order.
 
     Attributes:
-        values: the raw values; None where Kafka has a null.
+        values: the raw values, `Joined` or one by one; None where Kafka has a null.
         offsets: int64, strictly ascending; gaps are normal (transaction markers, compaction).
         times: int64 milliseconds since 1970, the time the broker gave each record (`kafka_time`).
     """
@@ -43,6 +45,8 @@ class Records:
     @property
     def nbytes(self) -> int:
         """Size of all values."""
+        if isinstance(self.values, Joined):
+            return self.values.nbytes
         try:
             return sum(map(len, cast(Sequence[bytes], self.values)))
         except TypeError:  # a null among them; to look for it each time would cost more
@@ -74,6 +78,11 @@ class Records:
             return parts[0]
         if not parts:
             return Records.of([], [], [])
-        values = list(chain.from_iterable(part.values for part in parts))
+        values = _concat([part.values for part in parts])
         offsets, times = (np.concatenate(x) for x in zip(*((p.offsets, p.times) for p in parts), strict=True))
         return Records(values, offsets, times)
+
+
+def _concat(parts: Sequence[Sequence[bytes | None]]) -> Sequence[bytes | None]:
+    joined = [part for part in parts if isinstance(part, Joined)]
+    return Joined.concat(joined) if len(joined) == len(parts) else list(chain.from_iterable(parts))

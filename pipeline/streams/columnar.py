@@ -25,6 +25,7 @@ from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.errors import CorruptRecordException
 
 from pipeline.errors import FeedbackError
+from pipeline.events.joined import Joined
 from pipeline.events.records import Records
 
 LOG_APPEND_TIME = 1
@@ -213,7 +214,16 @@ def _columns(batch: Any, tp: Any, sparse: set[Any]) -> Records | None:
         sparse.add(tp)
         return None
     count = len(values)
-    return Records(values, np.arange(base, base + count), np.full(count, batch.max_timestamp, np.int64))
+    times = np.full(count, batch.max_timestamp, np.int64)
+    return Records(_joined(values), np.arange(base, base + count), times)
+
+
+def _joined(values: list[Any]) -> Joined | list[Any]:
+    """Here, while they are in this thread's cache: whoever takes them apart would join them."""
+    try:
+        return Joined.of(values)
+    except TypeError:  # a null among them
+        return values
 
 
 def _record_by_record(batch: Any) -> Records:
