@@ -98,13 +98,6 @@ class Buckets:
         minutes = np.repeat(starts, [len(cells) for cells in held.values()])
         return minutes.astype(np.int32), np.concatenate([NO_CELLS, *held.values()])
 
-    def leaves(self, size: int) -> npt.NDArray[np.bool_]:
-        """Which of so many leaves have cells here."""
-        found = np.zeros(size, np.bool_)
-        for part in self._parts():
-            found[part.leaf if isinstance(part, Packed) else part["leaf"]] = True
-        return found
-
     def renumber(self, leaf: Int32s) -> None:
         """The leaf that was k is leaf[k] now."""
         for part in self._parts():

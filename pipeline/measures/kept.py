@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measures.buckets import HOUR, NO_CELLS, Buckets, Int32s, summed
+from pipeline.measures.buckets import HOUR, NO_CELLS, Buckets, Int32s, Int64s, room, summed
 from pipeline.measures.packed import CELL, CellRows
 
 NEVER = -(1 << 40)
 _WORTH_SUMMING = 1000  # cells: each costs sixteen additions, a sum over all minutes first is cheaper
 _TOGETHER = 4  # minutes
+_UNHEARD = -(1 << 31)
 
 
 class Kept:
@@ -30,12 +31,16 @@ class Kept:
         self._settled = NEVER  # minutes before this one are kept by the hour
         self._forgotten = NEVER  # minutes before this one are not kept
         self._sum: HourSum | None = None  # under way
+        self._latest = np.zeros(
+            0, np.int32
+        )  # leaf -> its last minute: to look through all cells takes too long
 
     def add(self, minute: Int32s, cells: CellRows) -> None:
         """Add cells; their minutes ascend."""
         forgotten, settled = np.searchsorted(minute, (self._forgotten, self._settled))
         if forgotten:
             self.missing = max(self.missing, int(minute[forgotten - 1]) + 1)
+        self._note(cells["leaf"], minute)
         self.hours.add(minute[forgotten:settled], cells[forgotten:settled])
         self.minutes.add(minute[settled:], cells[settled:])
 
@@ -82,14 +87,28 @@ class Kept:
         return np.where(minute < self._settled, minute // HOUR * HOUR, minute).astype(np.int32), cells
 
     def leaves(self, size: int) -> npt.NDArray[np.bool_]:
-        """Which of so many leaves have cells here."""
-        return self.minutes.leaves(size) | self.hours.leaves(size)
+        """Which of so many leaves may have cells here; all others have none."""
+        self._grow(size)
+        return self._latest[:size] >= max(self._forgotten, _UNHEARD + 1)
 
-    def renumber(self, leaf: Int32s) -> None:
-        """The leaf that was k is leaf[k] now."""
+    def only(self, leaves: Int64s) -> None:
+        """Only these leaves, ascending, have cells; they get the numbers 0, 1, 2, ..."""
         self._sum = None
-        self.minutes.renumber(leaf)
-        self.hours.renumber(leaf)
+        number = np.zeros(len(self._latest), np.int32)
+        number[leaves] = np.arange(len(leaves))
+        self.minutes.renumber(number)
+        self.hours.renumber(number)
+        self._latest = self._latest[leaves]
+
+    def _note(self, leaf: Int32s, minute: Int32s) -> None:
+        self._grow(int(leaf.max(initial=-1)) + 1)
+        self._latest[leaf] = np.maximum(self._latest[leaf], minute)  # of a leaf, the last minute comes last
+
+    def _grow(self, leaves: int) -> None:
+        known = len(self._latest)
+        if leaves > known:
+            self._latest = room(self._latest, 2 * leaves)
+            self._latest[known:] = _UNHEARD
 
 
 class HourSum:

@@ -178,9 +178,7 @@ class Rolling:
         empty &= ~wanted(len(self._rows))[self._rows.marginals(np.arange(size, dtype=np.int32))].any(axis=1)
         kept = np.flatnonzero(~empty)
         self._rows, rows = self._rows.only(kept)
-        number = np.zeros(size, np.int32)
-        number[kept] = np.arange(len(kept))
-        self._kept.renumber(number)
+        self._kept.only(kept)
         # contiguous: `_apply` adds to a flat view, and of any other order numpy would make a copy
         self._counts = np.ascontiguousarray(self._counts[:, rows])
         self._totals = np.ascontiguousarray(self._totals[:, rows])

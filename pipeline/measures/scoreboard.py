@@ -106,16 +106,19 @@ class Scoreboard:
         for book in self._open():
             book.advance(self._now)
 
-    def move(self, now_ms: int, cells: int) -> bool:
-        """`advance`, but only until so many cells were moved; whether some windows are left behind.
+    def move(self, now_ms: int, cells: int) -> int:
+        """`advance`, but only until so many cells were moved.
 
         At the end of an hour a million cells leave the windows. A window that is left is true for the minute before.
+
+        Returns:
+            How many more it could have been; with 0 or less some windows may be left behind.
         """
         self._now = self._come_to(now_ms)
         for book in self._open():
             while cells > 0 and (moved := book.move(self._now)):
                 cells -= moved
-        return cells <= 0
+        return cells
 
     def sum_up(self, cells: int) -> None:
         """Give back memory of old minutes, until so many cells were summed; not while a thread looks at this."""

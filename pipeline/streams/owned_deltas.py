@@ -22,6 +22,7 @@ class Owned:
         self.ready = False
         self.more = False  # scores wait for the next tick
         self.behind = False  # and windows or cells: it should come soon
+        self._room = 0  # cells
         self.told: dict[Source, int] = {}  # the deltas whose cells were said to be published
         self._looked = time.monotonic()
         self._board: Scoreboard | None = None
@@ -41,16 +42,20 @@ class Owned:
         Those of a snapshot do not know what was published.
         """
         board = self.partition.board
-        self.behind = board.move(now_ms, most)
+        self._room = board.move(now_ms, most)
+        self.behind = self._room <= 0
         if board is not self._board:
             board.forget_what_was_published()
             self._board = board
         return board
 
-    def let_go(self, most: int) -> None:
-        """Give memory back, if no thread may be looking at it, for up to `most` cells. No news are on their way."""
+    def let_go(self) -> None:
+        """Give memory back, if no thread may be looking at it. No news are on their way.
+
+        For as many cells as `board` had left: to move windows and to sum up in one tick would hold the loop for long.
+        """
         if not self.lock.locked():
-            self.partition.board.sum_up(most)
+            self.partition.board.sum_up(self._room)
             self.partition.board.let_go()
 
     @property

@@ -253,9 +253,9 @@ class Roll(Ownership[Owned]):
     async def _publish(self, owned: Owned, now_ms: int) -> int:
         """Cells first, so that whoever reads a score finds the cells that it is made of."""
         async with owned.sending:
-            moved, most = self._share(_MOVED_A_TICK), self._share(_CELLS_A_TICK)
-            owned.let_go(moved)
-            board, rollup = owned.board(now_ms, moved), owned.partition.rollup
+            most = self._share(_CELLS_A_TICK)
+            board, rollup = owned.board(now_ms, self._share(_MOVED_A_TICK)), owned.partition.rollup
+            owned.let_go()
             news = board.news(self._share(_SCORES_A_TICK))
             more = news.more or owned.behind  # windows that are left behind have news, too
             owned.behind |= rollup.waiting > most
