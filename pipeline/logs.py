@@ -23,6 +23,9 @@ _QUIET = {
     "urllib3": logging.WARNING,
     "clickhouse_connect": logging.WARNING,
 }
+# Control characters but line feed and tab, and what turns the direction of writing.
+_CONTROLS = (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_NAMED = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
 _REPEAT_SECONDS = 30.0
 _REMEMBERED = 1000
 
@@ -43,6 +46,11 @@ def setup(level: str = "INFO", stream: TextIO | None = None, *, as_json: bool | 
     for name, quiet in _QUIET.items():
         logging.getLogger(name).setLevel(max(quiet, root.level))
     logging.captureWarnings(capture=True)
+
+
+def printable(text: str) -> str:
+    """A text that others wrote, for a terminal: what would move its cursor, colour it or turn it round is named."""
+    return text.translate(_NAMED)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -73,7 +81,7 @@ class Readable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and the traceback below it if there is one."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        extra = " ".join(f"{key}={value}" for key, value in fields_of(record).items())
+        extra = " ".join(f"{key}={printable(str(value))}" for key, value in fields_of(record).items())
         line = f"{clock} {record.levelname.lower():7} {record.getMessage()}" + (f"  {extra}" if extra else "")
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 

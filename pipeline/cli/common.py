@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from pipeline.cli.progress import Progress, show
 from pipeline.errors import FeedbackError
+from pipeline.logs import printable
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -46,6 +48,11 @@ _LONGEST_DATE = len("20260501")  # ISO 8601 knows dates of digits alone, too
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def plain(text: object) -> str:
+    """Something that others wrote, for rich: no markup in it, and nothing that a terminal would obey."""
+    return escape(printable(str(text)))
+
+
 def load_settings(config: Path | None) -> Settings:
     """The checked configuration; a wrong one ends the command with every fault."""
     from pipeline.config import load
@@ -55,7 +62,7 @@ def load_settings(config: Path | None) -> Settings:
 
 def complain(text: str) -> int:
     """Print an error; the exit code that goes with it."""
-    console.print(Text.assemble(("error: ", "bold red"), text))
+    console.print(Text.assemble(("error: ", "bold red"), printable(text)))
     return 1
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings
+from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, plain
 
 Kind = Literal["detractor", "hard_effort", "sla_breach", "reopened"]
 
@@ -71,7 +71,7 @@ def _print(rows: Sequence[Mapping[str, Any]], owners: Mapping[str, str]) -> None
     for name in ("due (UTC)", "why", "who", "where", "owner"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(_due(row), _why(row), _who(row), row["touchpoint"], owners.get(row["touchpoint"], ""))
+        table.add_row(_due(row), _why(row), _who(row), *map(plain, _where(row, owners)))
     Console(highlight=False).print(table)
 
 
@@ -88,8 +88,10 @@ def _why(row: Mapping[str, Any]) -> str:
     return f"{row['kind']}\n[dim]{row['score']} on {row['instrument']}[/]"
 
 
-def _who(row: Mapping[str, Any]) -> str:
-    from rich.markup import escape
+def _where(row: Mapping[str, Any], owners: Mapping[str, str]) -> tuple[str, str]:
+    return row["touchpoint"], owners.get(row["touchpoint"], "")
 
+
+def _who(row: Mapping[str, Any]) -> str:
     named = (("customer", row["customer_id"]), ("case", row["case_id"]), ("answer", row["response_id"]))
-    return "\n".join(f"[dim]{what}[/] {escape(name)}" for what, name in named if name)
+    return "\n".join(f"[dim]{what}[/] {plain(name)}" for what, name in named if name)

@@ -84,10 +84,13 @@ def _parameters(given: Iterable[str]) -> dict[str, str]:
 def _print(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from pipeline.logs import printable
 
     table = Table(box=None, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(printable(column)), overflow="fold")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*(Text("" if value is None else printable(str(value))) for value in row))
     Console(highlight=False).print(table)

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, moment, progress, tell
+from pipeline.cli.common import (
+    ConfigOption,
+    JsonOption,
+    console,
+    fail,
+    load_settings,
+    moment,
+    plain,
+    progress,
+    tell,
+)
 from pipeline.cli.terms import terms_of
 
 if TYPE_CHECKING:
@@ -78,7 +88,7 @@ def _print(result: Result) -> None:
     since = f" from {checked['from']}" if checked["from"] else ""
     until = f" to {checked['to']}" if checked["to"] else ""
     if checked["not_covered"]:
-        console.print(f"not covered: {', '.join(checked['not_covered'])}")
+        console.print(f"not covered: {plain(', '.join(checked['not_covered']))}")
     if checked["still_moving"]:
         console.print(f"{checked['still_moving']} minutes moved all the time: run it again to rebuild these")
     if checked["changed"]:

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.common import ConfigOption, console, load_settings
 from pipeline.cli.sending import BootstrapOption, late_progress, open_client, scales_of
+from pipeline.logs import printable
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -61,7 +62,7 @@ def run(
 
 def _complain(history: History) -> None:
     for fault in history.faults:
-        console.print(str(fault), markup=False, highlight=False)
+        console.print(printable(str(fault)), markup=False, highlight=False)
     for number in history.idle:
         console.print(f"event {number} of the mapping: no row meets its conditions")
 

@@ -8,9 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, moment
+from pipeline.cli.common import ConfigOption, JsonOption, console, fail, load_settings, moment, plain
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -103,21 +102,25 @@ def _print(lines: Iterable[Line]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows: dict[str, dict[str, str]] = {}
+    rows: dict[tuple[str, str, str, str, str], dict[str, str]] = {}
     for line in lines:
-        place = " / ".join(name for name in (line.touchpoint or "all", line.channel, line.segment) if name)
-        title = f"[bold]{place}[/]\n{line.metric}\n[dim]{line.instrument}[/]"
-        rows.setdefault(title, {})[line.window] = _shown(line)
+        series = line.touchpoint, line.channel, line.segment, line.metric, line.instrument
+        rows.setdefault(series, {})[line.window] = _shown(line)
     windows = list(dict.fromkeys(name for row in rows.values() for name in row))
     table = Table(box=None, header_style="bold", padding=(0, 1, 1, 0))
     table.add_column("score", min_width=10, overflow="fold")
     for name in windows:
         table.add_column(name, justify="right", no_wrap=True)
-    for title, row in rows.items():
-        table.add_row(title, *(row.get(name, "") for name in windows))
+    for series, row in rows.items():
+        table.add_row(_title(*series), *(row.get(name, "") for name in windows))
     console = Console(highlight=False)
     console.print(table)
     console.print(_LEGEND)
+
+
+def _title(touchpoint: str, channel: str, segment: str, metric: str, instrument: str) -> str:
+    place = " / ".join(name for name in (touchpoint or "all", channel, segment) if name)
+    return f"[bold]{plain(place)}[/]\n{metric}\n[dim]{plain(instrument)}[/]"
 
 
 def _warn(lines: Iterable[Line]) -> None:
@@ -127,7 +130,7 @@ def _warn(lines: Iterable[Line]) -> None:
     for one in against_csat(lines):
         ease, satisfied = one.ease.value or 0.0, one.satisfied.value or 0.0
         console.print(
-            f"[yellow]warning:[/] {escape(one.touchpoint)}, {one.window}: effort runs against CSAT. By "
+            f"[yellow]warning:[/] {plain(one.touchpoint)}, {one.window}: effort runs against CSAT. By "
             f"{one.effort} it was {'hard' if ease < 50 else 'easy'} (ease {ease:.0f} of 100, n {one.ease.n}), "
             f"and by {one.csat} {satisfied:.0%} are satisfied (n {one.satisfied.n}). Is the question asked the "
             "other way round? docs/runbooks/effort-against-csat.md says how to tell."
@@ -143,7 +146,7 @@ def _doubt(names: Iterable[str], known: Collection[str]) -> None:
         more = f" and {len(found) - _DOUBTED} more" if len(found) > _DOUBTED else ""
         told = ", ".join(doubted(name, known) for name in found[:_DOUBTED])
         console.print(
-            f"[yellow]not in the configuration:[/] {escape(told)}{more}. They count all the same; name them as "
+            f"[yellow]not in the configuration:[/] {plain(told)}{more}. They count all the same; name them as "
             "touchpoints there, or mend the app that sends them."
         )
 

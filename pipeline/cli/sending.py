@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.common import console, progress
+from pipeline.logs import printable
 
 if TYPE_CHECKING:
     from pipeline.cli.progress import Progress
@@ -89,4 +90,4 @@ def report_line(line: int, reason: object) -> None:
     """One bad line of the input."""
     from rich.text import Text
 
-    console.print(Text(f"line {line}: {reason}"))
+    console.print(Text(printable(f"line {line}: {reason}")))

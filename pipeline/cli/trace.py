@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.common import ConfigOption, JsonOption, fail, load_settings
+from pipeline.cli.common import ConfigOption, JsonOption, fail, load_settings, plain
 from pipeline.cli.terms import terms_of
 
 if TYPE_CHECKING:
@@ -66,13 +66,15 @@ def _print(found: Trace) -> None:
         table.add_row("", f"{clock['instrument'] or clock['metric']}\n[dim]{said}[/]", "", _cell(clock))
     for letter in found.dead_letters:
         place = f"{letter['topic']}/{letter['partition']} {letter['offset']}\n[dim]{letter['time']}[/]"
-        table.add_row(place, "", f"dead_letter\n[dim]{letter['reason']}: {letter['detail']}[/]", "")
+        table.add_row(place, "", f"dead_letter\n[dim]{letter['reason']}: {plain(letter['detail'])}[/]", "")
     Console(highlight=False).print(table)
 
 
 def _line(event: Event) -> tuple[str, str, str, str]:
     version = f", revision {event.revision}" if event.revision else ""
-    what = f"{event.what}\n[dim]{event.id}{version}{', retracted' if event.retracted else ''}[/]"
+    what = (
+        f"{plain(event.what)}\n[dim]{plain(event.id)}{version}{', retracted' if event.retracted else ''}[/]"
+    )
     notes = ["will be, once it is counted"] if event.pending else []
     if event.before is not None:
         notes.append(f"offset {event.before} came before it")
@@ -85,4 +87,4 @@ def _line(event: Event) -> tuple[str, str, str, str]:
 
 def _cell(cell: Mapping[str, Any]) -> str:
     names = ("metric", "instrument", "touchpoint", "channel", "segment")
-    return f"{' / '.join(str(cell[name]) for name in names)}\n{cell['bucket']}, bin {cell['bin']}"
+    return f"{' / '.join(plain(cell[name]) for name in names)}\n{cell['bucket']}, bin {cell['bin']}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.cli.common import ConfigOption, JsonOption, console, load_settings, progress, tell
+from pipeline.cli.common import ConfigOption, JsonOption, console, load_settings, plain, progress, tell
 from pipeline.cli.terms import terms_of
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def _print(result: Result) -> None:
     since = f"from {checked['from']} on" if checked["from"] else "from the first record on"
     out.print(f"{checked['cells']:,} cells and the outcomes of {checked['raw_rows']:,} raw rows, {since}.")
     for detail in result.details:
-        out.print(_sentence(detail))
+        out.print(plain(_sentence(detail)))
     if checked["not_covered"]:
-        console.print(f"not covered: {', '.join(checked['not_covered'])}")
+        console.print(f"not covered: {plain(', '.join(checked['not_covered']))}")
     if checked["still_moving"]:
         console.print(f"{checked['still_moving']} values moved all the time: run it again to judge these")
     since = checked["rebuilt"]
