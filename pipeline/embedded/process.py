@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import secrets
 import signal
 import socket
 import struct
@@ -26,6 +28,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 _POLL_SECONDS = 0.05
 _LAST_LINES = 15
+_FIRST_PORT, _PORTS = 10_240, 22_528  # below those that the kernel gives to connections (Linux: from 32768)
 
 
 class Child:
@@ -146,11 +149,17 @@ def speaks_kafka(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free now. Another process may take it before it is used."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that is free now. Another server may take it before it is used; connections are given higher ones."""
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)  # of the kernel's: seeded processes must not agree
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
 
 
 def require_free(host: str, port: int, what: str, key: str) -> None:
