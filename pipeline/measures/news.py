@@ -52,6 +52,9 @@ class News:
         return len(self.standings)
 
 
+LATER = News(0, (), (), more=True)  # of somebody who did not look
+
+
 class Told:
     """What was published last of the series of one book, by window and row, and in which minute."""
 

@@ -10,6 +10,8 @@ from pipeline.journal.deltas_partition import DeltasPartition
 from pipeline.journal.rollup import Source
 from pipeline.measures.scoreboard import Scoreboard
 
+_SCORES_EVERY = 0.25  # seconds
+
 
 class Owned:
     """One deltas partition of ours."""
@@ -25,6 +27,7 @@ class Owned:
         self._room = 0  # cells
         self.told: dict[Source, int] = {}  # the deltas whose cells were said to be published
         self._looked = time.monotonic()
+        self._scored = -math.inf
         self._board: Scoreboard | None = None
         self._missing: dict[Source, tuple[int, float]] = {}  # number -> when it was missed first
 
@@ -48,6 +51,17 @@ class Owned:
             board.forget_what_was_published()
             self._board = board
         return board
+
+    def scores_due(self, *, hurry: bool) -> bool:
+        """Whether it is time to look for news; in a hurry, when tick follows tick for the cells, not at each of them.
+
+        To look costs as much as a thousand cells, and what is told at most once a minute is hardly ever news.
+        """
+        now = time.monotonic()
+        if hurry and now - self._scored < _SCORES_EVERY:
+            return False
+        self._scored = now
+        return True
 
     def let_go(self) -> None:
         """Give memory back, if no thread may be looking at it. No news are on their way.

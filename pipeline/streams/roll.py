@@ -20,7 +20,7 @@ from pipeline.journal.log import Log, Unknown
 from pipeline.journal.roll_snapshot import RollSnapshots
 from pipeline.journal.rollup import Source
 from pipeline.measures.cells import Series
-from pipeline.measures.news import News
+from pipeline.measures.news import LATER, News
 from pipeline.measures.scoreboard import Scoreboard
 from pipeline.measures.sums import WindowSums
 from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs, progress_value, score_pairs
@@ -256,9 +256,10 @@ class Roll(Ownership[Owned]):
             most = self._share(_CELLS_A_TICK)
             board, rollup = owned.board(now_ms, self._share(_MOVED_A_TICK)), owned.partition.rollup
             owned.let_go()
-            news = board.news(self._share(_SCORES_A_TICK))
+            left = rollup.waiting > most
+            news = board.news(self._share(_SCORES_A_TICK)) if owned.scores_due(hurry=left) else LATER
             more = news.more or owned.behind  # windows that are left behind have news, too
-            owned.behind |= rollup.waiting > most
+            owned.behind |= left
             try:
                 sent = await owned.partition.publish(most) + await self._publish_scores(owned, board, news)
                 await self._tell(owned, rollup.done)

@@ -342,6 +342,23 @@ async def test_progress_is_told_though_cells_wait_at_every_tick_and_never_before
     assert len(set(steps)) > 2
 
 
+async def test_scores_wait_for_cells_that_are_behind_but_not_for_long(monkeypatch):
+    rng, log = random.Random(5), MemoryLog()
+    sender, told = MemorySender(rng), [0]
+    roll = Roll(settings(), logs(log), sender, Told(), clock=lambda: NOW)
+    await roll.recover(0)
+    # cells a tick and seconds between two looks for scores
+    for number, (cells, pause) in enumerate(((1, 3600), (1, 3600), (1, 0), (10_000, 3600)), start=1):
+        monkeypatch.setattr("pipeline.streams.roll._CELLS_A_TICK", cells)
+        monkeypatch.setattr("pipeline.streams.owned_deltas._SCORES_EVERY", pause)
+        _, delta = changes(rng, ("responses", 0), number)
+        log.put(pack_delta(delta))
+        await roll.on_batch(0, records(log, number - 1, number))
+        await roll.tick((NOW + 60 * number) * 1000)
+        told.append(len(sender.sent["scores"]))
+    assert told[0] < told[1] == told[2] < told[3] < told[4]
+
+
 async def test_what_another_owner_cut_off_unread_is_taken_though_nothing_arrives(monkeypatch):
     monkeypatch.setattr("pipeline.streams.roll._STUCK", 0.0)
     log, sender = MemoryLog(), MemorySender(random.Random(1))
