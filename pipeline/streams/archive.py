@@ -42,7 +42,11 @@ _FETCH_BYTES, _FETCH_WAIT_MS = 256 << 10, 100  # or the broker answers for every
 
 
 class Archive:
-    """Stores what arrives in the public topics."""
+    """Stores what arrives in the public topics.
+
+    Attributes:
+        assigned: the partitions that the group has given it.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Archive:
         self._delivery = Delivery(settings, metrics, on_away)
         self._pace = pace or Pace()
         self._stored: dict[TopicPartition, int] = {}
+        self.assigned: Collection[TopicPartition] = ()
         self._pending = Pending()
         self._continuity = Continuity(self._times)
         self._generation = 0
@@ -256,6 +261,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Reading begins at what is committed, or at the beginning."""
+        self._archive.assigned = assigned
         log.info("the archive reads", extra={"partitions": len(assigned)})
 
 

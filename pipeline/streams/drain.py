@@ -5,28 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
 from pipeline.streams.patience import persist
+from pipeline.streams.setup import admin_client
 
 if TYPE_CHECKING:
     from pipeline.streams.archive import Archive
     from pipeline.streams.roll import Roll
+    from pipeline.streams.tally import Tally
     from pipeline.streams.worker import Worker
 
 log = logging.getLogger(__name__)
 _LOOK = 0.02
+_LOOK_ELSEWHERE = 0.5  # seconds; it is a connection to the brokers each time
 Ends = dict[TopicPartition, int]
+Has = Callable[[TopicPartition], bool]
+Done = Callable[[TopicPartition, int], Awaitable[bool]]
 
 
 class Drain:
     """Follows the records from the input topics through deltas to the store, stage by stage.
 
-    A worker drains alone: it waits until the group has given it every partition.
+    What another worker has, it goes by what that one has committed, which nobody does before what was derived is
+    acknowledged. So several may drain at once: each ends when nothing is left that it knows of, and whoever is the
+    last has all partitions itself.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -40,18 +46,19 @@ class Drain:
 
     async def run(self) -> None:
         """Returns when everything is done."""
-        worker = self._worker
-        for tp, end in self._inputs.items():
-            if tally := worker.tallies.get(tp.topic):
-                await _until(partial(persist, tally.drained, "drain", tp.partition, end))
+        worker, archive = self._worker, self._worker.archive
+        for topic, tally in worker.tallies.items():
+            ends = {tp: end for tp, end in self._inputs.items() if tp.topic == topic}
+            await self._until(ends, "worker", _has(tally), _processed(tally))
         log.info("drained: processed")
         if worker.roll:
-            for tp, end in (await self._ends((worker.topics.deltas,))).items():
-                await _until(partial(_rolled, worker.roll, tp.partition, end))
+            ends = await self._ends((worker.topics.deltas,))
+            await self._until(ends, "worker", _has(worker.roll), _rolled(worker.roll))
             log.info("drained: published")
-        if worker.archive:
-            worker.archive.hurry()
-            await _until(partial(_stored, worker.archive, await self._ends(worker.archive.topics)))
+        if archive:
+            archive.hurry()
+            ends = await self._ends(archive.topics)
+            await self._until(ends, "archive", lambda tp: tp in archive.assigned, _stored(archive))
             log.info("drained: stored")
         worker.stop.set()
 
@@ -61,18 +68,47 @@ class Drain:
         offsets = [await persist(broker.offsets, "end offsets", tp) for tp in places]
         return {tp: end for tp, (_, end) in zip(places, offsets, strict=True)}
 
+    async def _until(self, ends: Ends, group: str, has: Has, done: Done) -> None:
+        """Wait until everything before the ends is done: here, or by whoever else in the group has the partition."""
+        left = ends
+        while left:  # what it waits for lies with the brokers, there is no event
+            here = [tp for tp in left if has(tp)]
+            gone = {tp for tp in here if await done(tp, left[tp])}
+            if elsewhere := [tp for tp in left if tp not in here and self._worker.ready]:
+                committed = await persist(self._committed, "what is committed", group, elsewhere)
+                gone |= {tp for tp in elsewhere if committed[tp] >= left[tp]}
+            left = {tp: end for tp, end in left.items() if tp not in gone}
+            await asyncio.sleep(_LOOK_ELSEWHERE if elsewhere else _LOOK)
 
-async def _rolled(roll: Roll, partition: int, end: int) -> bool:
-    await roll.recover(partition)  # offsets without records at the end are never delivered
-    await roll.tick(int(time.time() * 1000))  # what is there now need not wait for the next one
-    return roll.drained(partition, end)
+    async def _committed(self, group: str, places: Collection[TopicPartition]) -> Ends:
+        settings, broker = self._worker.settings, self._worker.broker
+        async with admin_client(settings) as admin:
+            found = await admin.list_consumer_group_offsets(
+                f"{settings.kafka.prefix}.{group}", partitions=list(places)
+            )
+        first = {tp: (await broker.offsets(tp))[0] for tp in places}  # nobody commits what is deleted
+        return {tp: max(first[tp], found[tp].offset) for tp in places}
 
 
-async def _stored(archive: Archive, ends: Ends) -> bool:
-    stored = archive.stored()
-    return all(stored.get(tp, 0) >= end for tp, end in ends.items() if end)
+def _has(handler: Tally | Roll) -> Has:
+    return lambda tp: tp.partition in handler.partitions
 
 
-async def _until(done: Callable[[], Awaitable[bool]]) -> None:
-    while not await done():  # noqa: ASYNC110  what it waits for lies with the brokers, there is no event
-        await asyncio.sleep(_LOOK)
+def _processed(tally: Tally) -> Done:
+    return lambda tp, end: persist(tally.drained, "drain", tp.partition, end)
+
+
+def _rolled(roll: Roll) -> Done:
+    async def done(tp: TopicPartition, end: int) -> bool:
+        await roll.recover(tp.partition)  # offsets without records at the end are never delivered
+        await roll.tick(int(time.time() * 1000))  # what is there now need not wait for the next one
+        return roll.drained(tp.partition, end)
+
+    return done
+
+
+def _stored(archive: Archive) -> Done:
+    async def done(tp: TopicPartition, end: int) -> bool:
+        return archive.stored().get(tp, 0) >= end
+
+    return done

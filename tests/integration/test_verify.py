@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 
 from pipeline.cli.terms import terms_of
 from pipeline.config.cases import DAYS
+from pipeline.embedded.process import free_port
 from pipeline.errors import FeedbackError
 from pipeline.events import wire
 from pipeline.events.partition import partition_of
@@ -137,8 +138,10 @@ async def test_awkward_traffic_differs_nowhere_and_what_is_tampered_with_is_foun
     topics, log = Topics(configured.kafka.prefix), tmp_path / "worker.log"
     await produce(configured.kafka.bootstrap, topics.responses, Traffic(seed), 6_000, 1e6)
     await touchpoints(configured.kafka.bootstrap, topics.touchpoints, seed, 3_000)
-    with worker(environment, log, "--drain") as process:
-        assert await asyncio.to_thread(process.wait, 90) == 0, log.read_text()[-4000:]
+    beside = environment | {"FEEDBACK_METRICS__LISTEN": f"127.0.0.1:{free_port()}"}
+    with worker(environment, log, "--drain") as one, worker(beside, log, "--drain") as other:
+        for process in (one, other):  # neither ever has all partitions until the other has ended
+            assert await asyncio.to_thread(process.wait, 90) == 0, log.read_text()[-4000:]
 
     done = await feedback(environment, "verify", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
