@@ -20,8 +20,8 @@ _QUIET = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     "aiohttp.access": logging.WARNING,
-    "urllib3": logging.WARNING,
-    "clickhouse_connect": logging.WARNING,
+    "urllib3": logging.ERROR,  # whoever asks the store says itself that it is away
+    "clickhouse_connect": logging.ERROR,
 }
 # Control characters but line feed and tab, and what turns the direction of writing.
 _CONTROLS = (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))

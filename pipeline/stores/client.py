@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from pipeline.errors import FeedbackError
 from pipeline.stores.door.access import WRITER, read_token
@@ -93,4 +93,9 @@ def _explained(settings: Settings, fault: ClickHouseError) -> FeedbackError:
         return FeedbackError(
             f"the store does not answer at {where}: start `feedback store`, or set store.http"
         )
+    if code is None and isinstance(fault, OperationalError):
+        reason = str(getattr(fault.__cause__, "reason", fault)).rpartition("): ")[
+            2
+        ]  # of urllib3's four layers
+        return FeedbackError(f"the store does not answer at {where} ({reason}): start it, or set store.dsn")
     return FeedbackError(f"the store at {where} does not let us in: {fault}")
