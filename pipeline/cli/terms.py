@@ -35,4 +35,5 @@ def terms_of(settings: Settings) -> Terms:
         alarms={
             name: (group.name, group.first, group.last) for name, group in alarms.items() if group is not None
         },
+        rules=settings.measuring_rules(),
     )

@@ -60,6 +60,12 @@ def _print(result: Result) -> None:
         out.print(plain(_sentence(detail)))
     if checked["not_covered"]:
         console.print(f"not covered: {plain(', '.join(checked['not_covered']))}")
+    if not checked["rules_told"]:
+        console.print(
+            "what hangs on [sla], [schedules], [cases], [follow_ups] and [instruments] was not judged, since nobody "
+            "knows since when workers have had these: run feedback setup, then start them",
+            markup=False,
+        )
     if checked["still_moving"]:
         console.print(f"{checked['still_moving']} values moved all the time: run it again to judge these")
     since = checked["rebuilt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -104,6 +105,14 @@ class Settings(BaseSettings):
     def rules(self) -> Rules:
         """How cases are measured. Each call gives another object; hand one on."""
         return rules_of(self)
+
+    def measuring_rules(self) -> str:
+        """All that decides how cases and answers are measured, as text: others are other rules."""
+        said = self.model_dump(
+            mode="json", include={"sla", "schedules", "cases", "follow_ups", "instruments"}
+        )
+        said["touchpoints"] = {name: one.schedule for name, one in self.touchpoints.items() if one.schedule}
+        return json.dumps(said, sort_keys=True)
 
     def horizon_of(self, source: Literal["responses", "touchpoints"]) -> float:
         """Seconds that an id of this input is remembered."""

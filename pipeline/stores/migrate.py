@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -139,11 +138,7 @@ def bring_up(client: Client, settings: Settings) -> list[str]:
 
 def _note_rules(client: Client, settings: Settings) -> None:
     """Write down by which rules cases and answers are measured from now on, if they are others than before."""
-    said = settings.model_dump(
-        mode="json", include={"sla", "schedules", "cases", "follow_ups", "instruments"}
-    )
-    said["touchpoints"] = {name: one.schedule for name, one in settings.touchpoints.items() if one.schedule}
-    rules = json.dumps(said, sort_keys=True)
+    rules = settings.measuring_rules()
     known = client.query("SELECT rules FROM measuring_rules ORDER BY since DESC LIMIT 1").result_rows
     if known and known[0][0] == rules:
         return

@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from pipeline.verify.ask import frame
 from pipeline.verify.clocks import SLA_BREACH, breach
+from pipeline.verify.hours import HOUR_MS
 from pipeline.verify.lives import ACTIONS, REOPENED, CaseEvent, lives
 from pipeline.verify.terms import Terms
 
@@ -103,12 +104,14 @@ class Expected(NamedTuple):
 
     Attributes:
         earlier: cases that were heard of under other rules: nothing of theirs is judged.
+        since: by other rules an answer from before may have called for one, too; milliseconds since 1970.
     """
 
     must: dict[str, Call]
     may: dict[str, Call]
     ignored: set[str]
     earlier: set[str]
+    since: int
 
     def differences(self, stored: Mapping[str, Call]) -> dict[tuple[str, str], tuple[Any, Any]]:
         """What differs: ("follow-up", id) -> (recounted, stored)."""
@@ -117,18 +120,22 @@ class Expected(NamedTuple):
             ("follow-up", name): (call and call._asdict(), one and one._asdict())
             for name in sorted(self.must.keys() | stored.keys())
             if (call := right.get(name)) != (one := stored.get(name))
-            and not self._is_ignored(name, call or one)
+            and not self._is_ignored(name, call, one)
         }
 
-    def _is_ignored(self, name: str, call: Call | None) -> bool:
-        of_case = call is not None and call.kind in (SLA_BREACH, _REOPENED)
-        return name in self.ignored or (of_case and call is not None and call.case_id in self.earlier)
+    def _is_ignored(self, name: str, call: Call | None, stored: Call | None) -> bool:
+        if call is None and stored is not None and stored.occurred_at < self.since + HOUR_MS:
+            return True
+        one = call or stored
+        of_case = one is not None and one.kind in (SLA_BREACH, _REOPENED)
+        return name in self.ignored or (of_case and one is not None and one.case_id in self.earlier)
 
 
 def joined(parts: Iterable[Expected]) -> Expected:
     """Those of several inputs."""
-    whole = Expected({}, {}, set(), set())
+    whole = Expected({}, {}, set(), set(), 0)
     for one in parts:
+        whole = whole._replace(since=max(whole.since, one.since))
         whole.must.update(one.must)
         whole.may.update(one.may)
         whole.ignored.update(one.ignored)

@@ -61,7 +61,7 @@ class Verification:
     ) -> None:
         self._client = client
         self._pace = pace
-        self._since = told.rules_since(client)
+        self._since = told.rules_since(client, terms.rules)
         terms = replace(terms, since=self._since)
         metrics = told.metrics_of_instruments(client)
         oldest = round((time.time() - raw_retention) * 1000)
@@ -253,7 +253,8 @@ class Verification:
             "still_moving": found - sum(key[0] != "rebuilt" for key in still),
             "rebuilt": self._rebuilt,
             "from": _iso(max(begins) * MINUTE_MS) if begins else None,
-            "rules_since": _iso(self._since) if self._since else None,
+            "rules_since": _iso(self._since) if 0 < self._since < told.NOT_TOLD else None,
+            "rules_told": self._since < told.NOT_TOLD,
             "not_covered": [f"{metric}/{instrument}" for metric, instrument in uncovered],
             "other_mapping": [f"{metric}/{instrument}" for metric, instrument in other],
             "partitions": self._partitions,

@@ -177,7 +177,7 @@ class Recount:
 
     def calls(self, now: int) -> Expected:
         """Follow-ups: see `case_cells` for what time alone calls for."""
-        expected = Expected({}, {}, set(), set())
+        expected = Expected({}, {}, set(), set(), self._terms.since)
         for answers in self._answers.values():
             expected.must.update(answers)
             expected.ignored.update(answers.not_judged())

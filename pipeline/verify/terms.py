@@ -41,6 +41,7 @@ class Terms:
         calendar_of: touchpoint -> name, where it has one of its own.
         calls: kind of follow-up -> within how many milliseconds; of those that are wanted.
         alarms: instrument -> (kind, lowest, highest answer that calls for one).
+        rules: the same as `feedback setup` writes it down.
         since: they hold for what was heard of first from this kafka_time on; milliseconds since 1970.
     """
 
@@ -51,6 +52,7 @@ class Terms:
     calendar_of: Mapping[str, str] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     alarms: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+    rules: str = ""
     since: int = 0
 
     def calendar(self, touchpoint: str) -> Calendar | None:

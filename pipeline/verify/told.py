@@ -16,6 +16,7 @@ Place = tuple[str, int]  # topic, partition
 SURVEY = (
     "survey"  # stands for the metric of a survey where it does not matter: the mapping may have changed since
 )
+NOT_TOLD = 4_102_444_800_000  # milliseconds since 1970, later than everything
 _SURVEYS = ("nps", "csat", "ces")
 _IS_SURVEY = f"(metric IN {_SURVEYS} OR startsWith(metric, 'net_'))"
 
@@ -77,17 +78,19 @@ def restart(client: Client) -> Restart:
     return Restart(begins, kept_before, earliest)
 
 
-def rules_since(client: Client) -> int:
-    """From which kafka_time on the rules of now measure cases and answers, milliseconds since 1970; 0: always.
+def rules_since(client: Client, rules: str) -> int:
+    """From which kafka_time on these rules measure cases and answers, milliseconds since 1970; 0: always.
 
-    A reset has everything counted anew, by those of now.
+    A reset has everything counted anew, by those of now. Of rules that `setup` was not told of nobody knows since when
+    workers have had them: `NOT_TOLD`.
     """
     rows = frame(
         client,
-        "SELECT toUnixTimestamp64Milli(max(since)) FROM measuring_rules "
-        "WHERE since > (SELECT max(saved) FROM resets)",
+        "SELECT argMax(rules, since) AS last, toUnixTimestamp64Milli(maxIf(since, since > "
+        "(SELECT max(saved) FROM resets))) AS changed FROM measuring_rules",
     )
-    return int(rows.item() or 0)
+    last, changed = rows.row(0)
+    return NOT_TOLD if last and last != rules else max(0, int(changed))
 
 
 def metrics_of_instruments(client: Client) -> dict[str, str]:

@@ -210,12 +210,14 @@ def _tampering_is_found(configured):
 def _other_rules_are_told(configured):
     """What was measured by the rules of before is not judged by those of now, once `setup` has told of them."""
     longer = {name: sla.model_copy(update={"target": 3600.0}) for name, sla in configured.sla.items()}
-    other = configured.model_copy(update={"sla": longer})
-    assert {one.get("metric", one["kind"]) for one in checked(other).details} == {"sla_breach", "follow-up"}
-    set_up(other)
-    set_up(other)
-    found = checked(other)
-    assert (found.differences, list(found.details)) == (0, [])
+    fewer = configured.follow_ups.model_copy(update={"detractor": None})
+    other = configured.model_copy(update={"sla": longer, "follow_ups": fewer})
+    for told in (False, True):  # nobody knows by whose rules was measured; by those of before
+        found = checked(other)
+        assert (found.differences, list(found.details)) == (0, [])
+        assert found.checked["rules_told"] == told
+        set_up(other)
+        set_up(other)
     assert datetime.fromisoformat(found.checked["rules_since"]) <= datetime.now(UTC)
     set_up(configured)
 
