@@ -41,7 +41,7 @@ _SENTENCES: Mapping[Fault, str] = MappingProxyType(
         Fault.ENTRIES: f"{{field}} has more than {MAX_ENTRIES} entries",
         Fault.LEFT_OVER: "bytes follow the last field",
         Fault.TEXT: "a text is not UTF-8",
-        Fault.TIME: "{field} is not in the years 1 to 9999",
+        Fault.TIME: "{field} is not in the years 1970 to 9999",
     }
 )
 

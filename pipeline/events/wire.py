@@ -22,8 +22,9 @@ from pipeline.events.schemas import RecordSchema, by_id
 MAGIC = 0
 SCHEMA_ID = struct.Struct(">I")
 HEADER_SIZE = 5
-# Years 1 to 9999: what a datetime can hold. Whatever stands outside is BAD_TIME to the batch decoder.
-FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999
+# What a cell and a datetime can hold: minutes of cells begin with 1970, datetimes end with 9999. Whatever stands
+# outside is BAD_TIME to the batch decoder.
+FIRST_MS, LAST_MS = 0, 253_402_300_799_999
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FAULTS = (ValueError, TypeError, AttributeError, OverflowError, KeyError, IndexError, EOFError, MemoryError)
@@ -144,7 +145,7 @@ def _checked(name: str, check: _Check, value: object) -> object:
 
 def _time(value: object) -> int:
     time = milliseconds(value) if isinstance(value, datetime) else _int64(value)
-    return _within(time, FIRST_MS, LAST_MS, "must be in the years 1 to 9999")
+    return _within(time, FIRST_MS, LAST_MS, "must be in the years 1970 to 9999")
 
 
 def _int32(value: object) -> int:

@@ -27,7 +27,7 @@ RESPONSE = {
 }
 TOUCHPOINT = {
     "event_id": "e",
-    "occurred_at": -1,
+    "occurred_at": 1,
     "source": "s",
     "touchpoint": "t",
     "action": "a",
