@@ -46,7 +46,7 @@ class Outputs(Protocol):
 
 
 class Outbox:
-    """Sends what the state of one source partition holds. `sent` runs ahead of what is known to be published.
+    """Sends what the state of one source partition holds.
 
     Args:
         source: "responses" or "touchpoints".
@@ -54,6 +54,10 @@ class Outbox:
         partitions: how many partitions every topic has.
         outputs: where the sends go.
         span: hours that the roll keeps a cell open which nobody touches.
+
+    Attributes:
+        sent: where the last record went that this owner has sent: topic without prefix, partition -> offset. Without
+            deltas, which are numbered.
     """
 
     def __init__(
@@ -64,6 +68,16 @@ class Outbox:
         self._partitions = partitions
         self._outputs = outputs
         self._span = span
+        self.sent: dict[tuple[str, int], int] = {}
+
+    async def send(self, sends: Sequence[Send]) -> Sequence[int]:
+        """Send at once, and note where it went. Raises `Unknown`."""
+        offsets = await self._outputs.send(sends)
+        for send, offset in zip(sends, offsets, strict=True):
+            if send.topic != DELTAS:
+                place = send.topic, send.partition
+                self.sent[place] = max(offset, self.sent.get(place, -1))
+        return offsets
 
     async def publish(self, state: State) -> int:
         """Send what is due; how many effects went out. An `Unknown` leaves the mark where it is: call again."""
@@ -71,7 +85,7 @@ class Outbox:
         if not due:
             return 0
         sends = [send for s in due for send in self._sends(state.outbox[s])]
-        offsets = await self._outputs.send(sends)
+        offsets = await self.send(sends)
         if not _ascending(sends, offsets):
             raise Unknown
         state.mark_published(due[-1])

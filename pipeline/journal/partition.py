@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -100,7 +100,6 @@ class SourcePartition:
         self.journal = journal
         self.filled = 0
         self._source = Source(inputs, f"{source}/{partition}")
-        self._outputs = outputs
         self._decide = decide
         self._timers = timers
         self._learn = learn
@@ -119,6 +118,11 @@ class SourcePartition:
     def expired(self) -> int:
         """Offsets of the source that were deleted before they were read."""
         return self._source.expired
+
+    @property
+    def sent(self) -> Mapping[tuple[str, int], int]:
+        """See `Outbox`."""
+        return self._outbox.sent
 
     async def recover(self) -> None:
         """Bring the state to the end of the journal.
@@ -201,7 +205,7 @@ class SourcePartition:
         if decision.dead_letters:
             # before the journal: were they sent after it, a crash in between would lose them; their key is the
             # position of the record, so that sending them again changes nothing
-            await self._outputs.send(decision.dead_letters)
+            await self._outbox.send(decision.dead_letters)
         effect = decision.effect
         if self._source.topic_id != self.state.topic_id:
             effect = replace(effect, topic_id=self._source.topic_id)

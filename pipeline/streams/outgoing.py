@@ -81,6 +81,18 @@ def progress_value(stage: str, done: Mapping[tuple[str, int], int]) -> bytes:
     return wire.encode(schema("Progress"), {"done": told})
 
 
+def sent_values(source: str, sent: Mapping[tuple[str, int], int]) -> list[bytes]:
+    """A record that says how far topics are written; whoever judges what hangs on them waits until that is stored.
+
+    Args:
+        source: full name of the source topic.
+        sent: (topic without prefix, partition) -> the last offset; nothing is said of nothing.
+    """
+    prefix = source.rpartition(".")[0]
+    done = {(f"{prefix}.{topic}", partition): offset for (topic, partition), offset in sent.items()}
+    return [progress_value("sent", done)] if done else []
+
+
 def _dimensions(series: Sequence[Series], at: list[int]) -> dict[str, Any]:
     columns = zip(Series._fields, zip(*series, strict=True), strict=True)
     return {name: Texts(values, at) for name, values in columns}

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
@@ -15,7 +15,7 @@ from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
 from pipeline.journal.timers import timer_clock
-from pipeline.streams.outgoing import OUTCOMES, progress_value
+from pipeline.streams.outgoing import OUTCOMES, progress_value, sent_values
 from pipeline.streams.ownership import Ownership
 from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.tally_metrics import TallyMetrics, Told
@@ -37,6 +37,7 @@ class Owned:
         self.waiting = Waiting()
         self.ready = False
         self.untold: set[int] = set()  # days whose outcome counts changed since they were sent
+        self.told_sent: Mapping[tuple[str, int], int] = {}  # of what was sent downstream
         self.told = Told()
         self.expired = 0
         self.behind = 0
@@ -135,7 +136,9 @@ class Tally(Ownership[Owned]):
         if position < end or await self._overdue(owned):
             return False
         await self._tell_outcomes(owned)
-        return not owned.partition.state.outbox and not owned.untold
+        return (
+            not owned.partition.state.outbox and not owned.untold and owned.partition.sent == owned.told_sent
+        )
 
     async def observe(self) -> None:
         """Tell Prometheus how far behind we are, and help a delivery that is stuck."""
@@ -265,7 +268,8 @@ class Tally(Ownership[Owned]):
 
     async def _publish_outcomes(self, owned: Owned) -> None:
         """Absolute counts of the days that changed; the version is the applied offset they belong to."""
-        if not owned.untold:
+        sent = dict(owned.partition.sent)
+        if not owned.untold and sent == owned.told_sent:
             return
         async with owned.lock:  # a fold may run in a thread: counts and applied offset must be of one moment
             state = owned.partition.state
@@ -276,6 +280,7 @@ class Tally(Ownership[Owned]):
         key = f"{self.topic}-{number}".encode()
         # what the roll still has to take comes first, so that nobody reads counts that seem to be in the cells
         owed = [progress_value(f"deltas/{q}", {(self.topic, number): last}) for q, last in numbers.items()]
+        owed += sent_values(self.topic, sent)
         values = [*owed, *outcome_records(self.topic, number, version, outcomes, sorted(days))]
         target = partition_of(key, self._partitions)
         try:
@@ -283,6 +288,7 @@ class Tally(Ownership[Owned]):
         except Unknown:
             owned.untold |= days
             raise
+        owned.told_sent = sent
 
 
 def _clock(owned: Owned) -> int:

@@ -12,7 +12,7 @@ from pipeline.errors import FeedbackError
 from pipeline.verify import told
 from pipeline.verify.told import Place
 
-_ARCHIVE = "archive"
+_ARCHIVE, _SENT = "archive", "sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +31,24 @@ class Pace:
 
 
 def await_archive(client: Client, applied: Mapping[Place, int], pace: Pace) -> None:
-    """Return once the raw rows up to these offsets are stored.
+    """Return once the raw rows up to these offsets are stored, and so is what the tally has sent by now.
 
     Raises:
         FeedbackError: they are not, for as long as the pace allows.
     """
     deadline = time.monotonic() + pace.most
+    owed = {**told.progress(client, _SENT), **applied}
     while True:
         stored = told.progress(client, _ARCHIVE)
-        behind = [place for place, last in applied.items() if stored.get(place, -1) < last]
+        behind = [place for place, last in owed.items() if stored.get(place, -1) < last]
         if not behind:
             return
         if time.monotonic() > deadline:
             topic, partition = behind[0]
             last = stored.get((topic, partition), -1)
             msg = (
-                f"the archive has stored {topic}/{partition} up to offset {last}, but the tally has counted up to "
-                f"{applied[topic, partition]}: is a worker with its archive running? Then try again"
+                f"the archive has stored {topic}/{partition} up to offset {last}, but the tally has come to "
+                f"{owed[topic, partition]}: is a worker with its archive running? Then try again"
             )
             raise FeedbackError(msg)
         time.sleep(min(0.5, pace.pause))

@@ -347,3 +347,10 @@ async def test_cells_that_wait_for_the_roll_are_no_differences(there, tmp_path, 
     with worker(environment, log, "--drain") as process:
         assert await asyncio.to_thread(process.wait, 60) == 0, log.read_text()[-4000:]
     assert (await asyncio.to_thread(checked, configured)).differences == 0
+    # what hangs on another topic is judged once the archive has stored that topic, too
+    change(configured, "DELETE FROM progress WHERE stage = 'archive' AND topic LIKE '%.follow-ups'")
+    change(configured, "CREATE TABLE IF NOT EXISTS aside AS follow_ups")
+    change(configured, "INSERT INTO aside SELECT * FROM follow_ups")
+    change(configured, "TRUNCATE TABLE follow_ups")
+    with pytest.raises(FeedbackError, match=r"the archive has stored .*\.follow-ups/\d up to offset -1"):
+        await asyncio.to_thread(checked, configured, hasty)
