@@ -35,8 +35,13 @@ COLUMNS = {
     "journey": "bucket stage touchpoint channel segment metric instrument n value lower upper",
     "drops": "metric instrument touchpoint started detected ended before now n version",
     "annotations": "id time ended touchpoint text author retracted written",
+    "follow_ups": "follow_up_id occurred_at kind touchpoint channel segment customer_id case_id due_at revision",
+    "progress": "stage topic partition offset time",
+    "cases": "case_id touchpoint channel segment priority customer_id state opened_at replies contacts reopens",
     "resolution_times": "bucket touchpoint channel segment n clock seconds_sum p50 p90 p95 p99 value lower upper",
 }
+COLUMNS["current_responses"], COLUMNS["current_resolutions"] = COLUMNS["responses"], COLUMNS["resolutions"]
+AT = ("nps", "csat", "ces", "resolution_times", "response_rate")  # also with any window and time
 
 
 @pytest.fixture
@@ -53,6 +58,9 @@ def test_applied_once_and_known_to_be(client):
     for table, wanted in COLUMNS.items():
         found = [row[0] for row in client.query(f"DESCRIBE TABLE {table}").result_rows]
         assert set(wanted.split()) <= set(found), table
+    for view in AT:
+        found = client.query(f"SELECT * FROM {view}_at(at = now(), seconds = 3600) LIMIT 0").column_names
+        assert set(COLUMNS[view].split()) - {"bucket"} <= set(found), view
     types = dict(row[:2] for row in client.query("DESCRIBE TABLE cells").result_rows)
     assert (types["bucket"], types["bin"], types["n"], types["total"]) == (
         "DateTime('UTC')",
