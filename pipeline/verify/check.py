@@ -78,7 +78,6 @@ class Verification:
         self._rebuilt: dict[str, int] | None = None  # None: there was no rebuild
         self._dead: dict[Place, Counter[int]] = {}
         self._cells = self._looks = 0
-        self._ruled_from: Mapping[int, int] = {}
         self._calls: int | None = 0  # None: they are not judged
         self._partitions: list[dict[str, Any]] = []
 
@@ -173,22 +172,23 @@ class Verification:
             )
 
     def _cell_differences(self, suspects: Suspects) -> dict[Key, tuple[Any, Any]]:
-        known, cells = self._expected(), 0
+        (known, ruled_from), cells = self._expected(), 0
         found: dict[Key, tuple[Any, Any]] = {}
         for first, last in slices(known["minute"], *span_of(suspects)):
-            wrong, looked_at = self._compared(known, first, last)
+            wrong, looked_at = self._compared(known, ruled_from, first, last)
             found |= wrong
             cells += looked_at
         self._cells = max(self._cells, cells)
         return found
 
-    def _compared(self, known: pl.DataFrame, first: int, last: int) -> tuple[dict[Key, tuple[Any, Any]], int]:
+    def _compared(
+        self, known: pl.DataFrame, ruled_from: Mapping[int, int], first: int, last: int
+    ) -> tuple[dict[Key, tuple[Any, Any]], int]:
         """The differences among the cells of some minutes, and how many cells were looked at."""
         wanted = known.filter(pl.col("minute").is_between(first, last))
         begins = max((one.begins or -ALWAYS for one in self._recounts.values()), default=-ALWAYS)
-        stored = told.cells(self._client, max(first, begins), last)
-        stored = self._covered(stored)
-        return differing(wanted, stored, begins)
+        stored = since(told.cells(self._client, max(first, begins), last), ruled_from)
+        return differing(wanted, self._covered(stored), begins)
 
     def _call_differences(self) -> Mapping[Key, tuple[Any, Any]]:
         """Follow-ups: as long as all is there that they hang on."""
@@ -199,15 +199,17 @@ class Verification:
         self._calls = sum(len(one.must) for one in parts)
         return joined(parts).differences(stored_calls(self._client))
 
-    def _expected(self) -> pl.DataFrame:
+    def _expected(self) -> tuple[pl.DataFrame, Mapping[int, int]]:
+        """Cells as they must be, and of leaves that hang on rules the first minute that is judged."""
+        ruled_from: dict[int, int] = {}
         parts = [one.cells() for one in self._recounts.values()]
         if self._clocks_covered:
             hashes = told.resolution_leaves(self._client)
             now = round(time.time() * 1000)
             cases = [one for one in self._recounts.values() if one.kind == "touchpoints"]
             parts += [one.case_cells(hashes, now) for one in cases]
-            self._ruled_from = {leaf: at for one in cases for leaf, at in one.ruled_from(hashes).items()}
-        return since(pl.concat(parts).select(*EXPECTED), self._ruled_from)
+            ruled_from = {leaf: at for one in cases for leaf, at in one.ruled_from(hashes).items()}
+        return since(pl.concat(parts).select(*EXPECTED), ruled_from), ruled_from
 
     @property
     def _clocks_covered(self) -> bool:
@@ -218,7 +220,6 @@ class Verification:
         """Without cells that the recount does not know how to make."""
         leaves = told.leaves_told(self._client)
         skipped = [leaf for leaf, names in leaves.items() if not self._is_covered(names)]
-        stored = since(stored, self._ruled_from)
         return stored.filter(~pl.col("leaf").is_in(pl.Series(skipped, dtype=pl.UInt64).implode()))
 
     def _is_covered(self, names: Names) -> bool:
