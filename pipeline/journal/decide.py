@@ -13,6 +13,7 @@ from pipeline.cases.lifecycle import Rules
 from pipeline.events import wire
 from pipeline.events.batch import Batch, decode
 from pipeline.events.check import label_responses, label_touchpoints
+from pipeline.events.checked import Checked
 from pipeline.events.labels import Label
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
@@ -64,8 +65,7 @@ class _Decider:
         self,
         state: State,
         partition: int,
-        records: Records,
-        batch: Batch,
+        checked: Checked,
         keys: Sequence[str],
         settled: Settled,
         changes: Changes,
@@ -73,14 +73,15 @@ class _Decider:
         casework: Casework | None = None,
         messages: Messages = NO_MESSAGES,
     ) -> Decision:
+        batch = checked.batch
         cells = changes.by_partition(leaves.leaf, self._partitions)
         effect = Effect(
             sequence=state.sequence + 1,
-            last=records.last,
-            time=int(records.times[-1]),
+            last=checked.last,
+            time=int(checked.times[-1]),
             watermark=settled.watermark,
             published=state.published,
-            outcomes=_outcomes(records, batch, settled),
+            outcomes=_outcomes(checked, settled),
             leaves=leaves.new,
             ids=settled.ids,
             cases=casework.rows if casework else {},
@@ -89,7 +90,8 @@ class _Decider:
             places=settled.places,
         )
         misplaced = int((batch.partitions(keys, self._partitions) != partition).sum())
-        return Decision(effect, misplaced, batch.rejected, self._dead_letters(partition, batch.rejected))
+        dead_letters = self._dead_letters(partition, batch.rejected)
+        return Decision(effect, misplaced, batch.rejected, dead_letters, checked)
 
     def _dead_letters(self, partition: int, rejected: Sequence[Rejected]) -> tuple[Send, ...]:
         if not rejected:
@@ -147,6 +149,7 @@ class DecideResponses(_Decider):
         """See `journal.partition.Decider`."""
         batch = decode(records, schema("SurveyResponse"), lookup=self._lookup)
         batch, labels = label_responses(batch, records, self._bounds)
+        checked = Checked.by(records, batch, labels)
         leaves, changes = Leaves(state), Changes()
         series = leaves.numbers(labels, self._leaf_of)
         score = batch.numbers("score")
@@ -159,7 +162,7 @@ class DecideResponses(_Decider):
         changes.add(gone.series, gone.minute, gone.bin, -1, -gone.bin.astype(np.int64) * THOUSANDTHS)
         messages = self._callbacks.messages(batch, labels, batch.numbers("score"), version, settled, leaves)
         return self._decision(
-            state, partition, records, batch, _RESPONSE_KEY, settled, changes, leaves, messages=messages
+            state, partition, checked, _RESPONSE_KEY, settled, changes, leaves, messages=messages
         )
 
     def _leaf(self, label: Label) -> Series:
@@ -192,6 +195,7 @@ class DecideTouchpoints(_Decider):
         """See `journal.partition.Decider`."""
         batch = decode(records, schema("TouchpointEvent"), lookup=self._lookup)
         batch, labels = label_touchpoints(batch, records)
+        checked = Checked.by(records, batch, labels)
         leaves, changes = Leaves(state), Changes()
         series = leaves.numbers(labels, _action_leaf)
         zeros = np.zeros(len(batch), np.int64)
@@ -203,9 +207,7 @@ class DecideTouchpoints(_Decider):
         for event in case_events(batch, labels, came):
             casework.take(*event)
         casework.finish()
-        return self._decision(
-            state, partition, records, batch, _TOUCHPOINT_KEY, settled, changes, leaves, casework
-        )
+        return self._decision(state, partition, checked, _TOUCHPOINT_KEY, settled, changes, leaves, casework)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -214,9 +216,10 @@ def _action_leaf(label: Label) -> Series:
     return Series("touchpoints", action or "", touchpoint or "", channel or "", segment_of(segment))
 
 
-def _outcomes(records: Records, batch: Batch, settled: Settled) -> OutcomeCounts:
+def _outcomes(checked: Checked, settled: Settled) -> OutcomeCounts:
     """(day of `kafka_time`, outcome) -> records."""
-    key = records.times[batch.at] // DAY_MS * len(Outcome) + settled.outcome
+    batch = checked.batch
+    key = checked.times[batch.at] // DAY_MS * len(Outcome) + settled.outcome
     keys, counts = np.unique(key, return_counts=True)
     found = {divmod(int(k), len(Outcome)): int(n) for k, n in zip(keys, counts, strict=True)}
     outcomes = Counter({(day, Outcome(outcome)): n for (day, outcome), n in found.items()})

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from pipeline.events.checked import Checked
 from pipeline.events.records import Records
 from pipeline.events.rejected import Rejected
 from pipeline.events.schemas import Unseen
@@ -35,12 +36,14 @@ class Decision:
         misplaced: records whose key belongs into another partition: their duplicates cannot be seen.
         rejected: records that cannot be counted.
         dead_letters: the same, ready to send.
+        checked: the records and what was found in them, for whoever stores them.
     """
 
     effect: Effect
     misplaced: int
     rejected: tuple[Rejected, ...]
     dead_letters: tuple[Send, ...]
+    checked: Checked | None = None
 
 
 class Decider(Protocol):

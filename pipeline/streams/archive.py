@@ -23,6 +23,7 @@ from pipeline.events.schemas import Unseen, by_ids
 from pipeline.journal.partition import learn_nothing
 from pipeline.measures.instruments import bounds
 from pipeline.streams import columnar
+from pipeline.streams.along import Along, known_positions, read_along
 from pipeline.streams.connection import COMMITTED, client_options
 from pipeline.streams.continuity import Continuity
 from pipeline.streams.delivery import Delivery, DeliveryMetrics, pause
@@ -38,6 +39,7 @@ from pipeline.streams.topics import Topics
 log = logging.getLogger(__name__)
 _DAY_MS = 86_400_000
 _HURRIED = 0.05
+_LOOK = 0.05  # seconds after which to look whether the tallies have something for us
 _FETCH_BYTES, _FETCH_WAIT_MS = 256 << 10, 100  # or the broker answers for every few records that come in
 
 
@@ -56,6 +58,7 @@ class Archive:
         pace: Pace | None = None,
         on_away: Callable[[], None] | None = None,
         registry: Registry | None = None,
+        along: Along | None = None,
     ) -> None:
         """An archive that stands still until `run`.
 
@@ -65,6 +68,7 @@ class Archive:
             pace: how much at once.
             on_away: called on the event loop after each attempt to reach the store that failed.
             registry: the one that the tally asks, so that both judge alike.
+            along: where the tallies of this process offer what they have read.
         """
         topics = Topics(settings.kafka.prefix)
         self._sources = {one.topic: one for one in sources(topics, bounds(settings.catalogue()))}
@@ -75,6 +79,7 @@ class Archive:
         self._pace = pace or Pace()
         self._stored: dict[TopicPartition, int] = {}
         self.assigned: Collection[TopicPartition] = ()
+        self._along = along or Along()
         self._pending = Pending()
         self._continuity = Continuity(self._times)
         self._generation = 0
@@ -110,7 +115,7 @@ class Archive:
             return
         try:
             columnar.install(consumer, self.topics)
-            consumer.subscribe(list(self.topics), listener=_Listener(self))
+            consumer.subscribe(list(self.topics), listener=_Listener(self, consumer))
             while not self._stop.is_set() and not lost(consumer):
                 await self._turn(consumer)
             if lost(consumer):
@@ -162,7 +167,10 @@ class Archive:
     async def _turn(self, consumer: Any) -> None:
         """Fetch once, and store if there is enough or it has waited long enough."""
         now = asyncio.get_running_loop().time()
+        await self._read_along(consumer, now)
         left = self._pending.left(self._pace, now, busy=self._busy)
+        if consumer.paused():
+            left = min(left, _LOOK)
         try:
             fetched = await self._unless_stopped(
                 consumer.getmany(timeout_ms=max(1, round(left * 1000)), max_records=self._pace.rows)
@@ -177,6 +185,13 @@ class Archive:
         if self._pending.due(self._pace, asyncio.get_running_loop().time(), busy=self._busy):
             await self._store(consumer)
 
+    async def _read_along(self, consumer: Any, now: float) -> None:
+        generation, most = self._generation, self._pace.rows - self._pending.rows
+        taken = await read_along(consumer, self._along, most, lambda: generation == self._generation)
+        for tp, several in taken.items():
+            for records in several:
+                self._pending.add({tp: records}, now)
+
     async def _unless_stopped(self, fetching: Coroutine[Any, Any, Fetched]) -> Fetched:
         """What is fetched; nothing once we stop. Within a rebalance a fetch waits for its end, however late."""
         with suppress(Stopped):
@@ -186,7 +201,7 @@ class Archive:
     async def _store(self, consumer: Any) -> None:
         """Make rows of what is pending, and begin to store them as soon as those before them are stored."""
         generation, pending = self._generation, self._pending
-        positions = await _positions(consumer)
+        positions = await known_positions(consumer, consumer.assignment())
         self._pending = Pending()
         tables = await self._decoded(consumer, pending)
         if tables is None or not await self._written() or generation != self._generation:
@@ -243,6 +258,7 @@ class Archive:
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=self._settings.kafka.session_timeout / 3)
         self._generation += 1
+        self._along.want(())
         self._pending = Pending()
         self._continuity.forget()
         for tp in revoked:
@@ -252,8 +268,9 @@ class Archive:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Hands rebalances to the archive."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, consumer: Any) -> None:
         self._archive = archive
+        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """They may be somebody else's soon."""
@@ -262,21 +279,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Reading begins at what is committed, or at the beginning."""
         self._archive.assigned = assigned
+        along = self._archive._along
+        along.want(assigned)
+        self._consumer.pause(*along.among(()))  # before anything is fetched
         log.info("the archive reads", extra={"partitions": len(assigned)})
-
-
-async def _positions(consumer: Any) -> dict[TopicPartition, int]:
-    """The next offset of each partition that is ours; without those whose beginning is not known yet."""
-    waits = {tp: asyncio.create_task(consumer.position(tp)) for tp in consumer.assignment()}
-    if waits:
-        await asyncio.wait(waits.values(), timeout=0.5)
-    for wait in waits.values():
-        wait.cancel()
-    return {tp: wait.result() for tp, wait in waits.items() if wait.done() and not _failed(wait)}
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.cancelled() or task.exception() is not None
 
 
 async def _commit(consumer: Any, positions: Mapping[TopicPartition, int]) -> None:

@@ -17,6 +17,7 @@ from pipeline.events.check import (
     label_responses,
     label_touchpoints,
 )
+from pipeline.events.checked import Checked
 from pipeline.events.labels import Labels
 from pipeline.events.records import Records
 from pipeline.events.schemas import Lookup, RecordSchema, by_ids, schema
@@ -110,16 +111,21 @@ def rows_of(
     Raises:
         Unseen: `lookup` does not know yet.
     """
-    known = _ours(lookup, source.schema) if source.check is None else lookup
-    batch = decode(records, source.schema, lookup=known)
-    if source.check is None:
-        labels = batch.labels(source.label) if source.label else None
-    else:
-        batch, labels = source.check(batch, records)
+    batch, labels = _judged(source, records, lookup)
     frame = batch.frame if labels is None else _labelled(batch, labels, source.label)
     if source.positioned:
         frame = _positioned(frame, batch, partition, records)
     return Rows(source.table, frame, len(records) - len(batch))
+
+
+def _judged(source: Source, records: Records, lookup: Lookup) -> tuple[Batch, Labels | None]:
+    """The records that have a row."""
+    if isinstance(records, Checked):
+        return records.batch, records.labels
+    if source.check is not None:
+        return source.check(decode(records, source.schema, lookup=lookup), records)
+    batch = decode(records, source.schema, lookup=_ours(lookup, source.schema))
+    return batch, batch.labels(source.label) if source.label else None
 
 
 def _ours(lookup: Lookup, schema: RecordSchema) -> Lookup:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from aiokafka import TopicPartition
 
+from pipeline.events.checked import Checked
 from pipeline.events.records import Records
 from pipeline.events.schemas import Lookup
 from pipeline.streams.rows import (
@@ -52,9 +54,9 @@ class Tables:
         parts: list[Rows] = []
         by_source: dict[Source, list[tuple[int, Records]]] = {}
         for tp in sorted(fetched):  # as the raw tables are ordered: the store need not sort them
-            whole = Records.concat(fetched[tp])
-            parts.append(Rows(PROGRESS, progress_of(tp.topic, tp.partition, whole), 0))
-            by_source.setdefault(self._sources[tp.topic], []).append((tp.partition, whole))
+            parts.append(Rows(PROGRESS, progress_of(tp.topic, tp.partition, fetched[tp][-1]), 0))
+            pieces = by_source.setdefault(self._sources[tp.topic], [])
+            pieces += [(tp.partition, piece) for piece in _pieces(fetched[tp])]
         for source, several in by_source.items():
             for partition, records in _joined(several):
                 parts += self._rows(source, partition, records)
@@ -72,11 +74,30 @@ class Tables:
         return [rows, *progress]
 
 
+def _pieces(parts: Sequence[Records]) -> Iterator[Records]:
+    """Of one partition: what is checked already as it is, what stands between in one piece."""
+    for checked, some in groupby(parts, _is_checked):
+        if checked:
+            yield from some
+        else:
+            yield Records.concat(list(some))
+
+
+def _is_checked(records: Records) -> bool:
+    return isinstance(records, Checked)
+
+
 def _joined(several: Sequence[tuple[int, Records]]) -> Iterator[tuple[Int32s, Records]]:
-    """The records of several partitions in one piece, with the partition of each: a piece has a price of its own."""
-    much = sum(len(records) for _, records in several) > _AT_ONCE
-    pieces = [[one] for one in several] if much else [several]
-    for piece in pieces:
+    """The records of several partitions in one piece, with the partition of each: a piece has a price of its own.
+
+    What is checked already stays as it is.
+    """
+    plain = [one for one in several if not _is_checked(one[1])]
+    if sum(len(records) for _, records in plain) > _AT_ONCE:
+        pieces = [[one] for one in several]
+    else:
+        pieces = [*([one] for one in several if _is_checked(one[1])), plain]
+    for piece in filter(None, pieces):
         size = [len(records) for _, records in piece]
         yield (
             np.repeat(np.array([p for p, _ in piece], np.int32), size),

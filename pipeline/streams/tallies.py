@@ -14,6 +14,7 @@ from pipeline.journal.outbox import Outputs
 from pipeline.journal.partition import Decider, SourcePartition, learn_nothing
 from pipeline.journal.timers import Timers
 from pipeline.stores.prometheus import Metrics
+from pipeline.streams.along import Offer
 from pipeline.streams.kafka_log import Broker, KafkaLog
 from pipeline.streams.registry import Registry
 from pipeline.streams.tally import Tally
@@ -32,6 +33,7 @@ class Tallies:
         registry: knows schemas of others; None without one.
         metrics: Prometheus.
         run: calls what takes long in a thread.
+        offer: given what was read, checked and settled.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Tallies:
     registry: Registry | None
     metrics: Metrics
     run: Run
+    offer: Offer
 
     def all(self) -> dict[str, Tally]:
         """By the full name of the input topic."""
@@ -94,4 +97,4 @@ class Tallies:
                 snapshot_floor=round(self.settings.worker.snapshot_mb * 1e6),
             )
 
-        return Tally(topic, partitions, self.outputs, make, self.metrics)
+        return Tally(topic, partitions, self.outputs, make, self.metrics, self.offer)

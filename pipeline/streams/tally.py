@@ -15,6 +15,7 @@ from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
 from pipeline.journal.timers import timer_clock
+from pipeline.streams.along import Offer, offer_nobody
 from pipeline.streams.outgoing import OUTCOMES, progress_value, sent_values
 from pipeline.streams.ownership import Ownership
 from pipeline.streams.patience import TROUBLE, persist
@@ -57,6 +58,10 @@ class Owned:
             self._last = (applied, now)
         return now - self._last[1] >= seconds
 
+    def clock(self) -> int:
+        """Up to when time has passed, as far as cases are concerned, milliseconds since 1970."""
+        return timer_clock(self.partition.state.watermark, int(time.time() * 1000), idle=self.idle)
+
     def looked(self) -> None:
         """What is there was read just now: not again at once."""
         self._last = (self.partition.state.applied, time.monotonic())
@@ -71,6 +76,7 @@ class Tally(Ownership[Owned]):
         outputs: where outcome counts go.
         make: builds a partition.
         metrics: Prometheus.
+        offer: given what was read, checked and settled of a partition; must not wait.
     """
 
     def __init__(
@@ -80,12 +86,14 @@ class Tally(Ownership[Owned]):
         outputs: Outputs,
         make: Callable[[int], SourcePartition],
         metrics: TallyMetrics,
+        offer: Offer = offer_nobody,
     ) -> None:
         super().__init__(topic, lambda p: Owned(make(p)), metrics.forget)
         self.work = asyncio.Event()
         self._partitions = partitions
         self._outputs = outputs
         self._metrics = metrics
+        self._offer = offer
         self._busy = 0  # batches that are being settled, or wait for it
         self._delivered = time.monotonic()  # when the last one was done
 
@@ -156,12 +164,12 @@ class Tally(Ownership[Owned]):
         for owned in list(self._owned.values()):
             while await self._overdue(owned):
                 async with owned.lock:
-                    await owned.partition.pass_time(_clock(owned))
+                    await owned.partition.pass_time(owned.clock())
                 self.work.set()
 
     async def _overdue(self, owned: Owned) -> bool:
         async with owned.lock:  # a fold may run in a thread
-            return owned.ready and owned.partition.overdue(_clock(owned))
+            return owned.ready and owned.partition.overdue(owned.clock())
 
     async def _catch(self, owned: Owned) -> int:
         """Read and settle what lies behind the applied offset, without waiting for its delivery; how far that went."""
@@ -206,11 +214,12 @@ class Tally(Ownership[Owned]):
 
     async def _apply(self, owned: Owned, records: Records) -> None:
         name = f"{self.topic}/{owned.partition.partition}"
-        times = records.times
         for decision in await persist(owned.partition.apply, name, records):
             self._tell(owned, decision)
+            if decision.checked:
+                self._offer(self.topic, owned.partition.partition, decision.checked)
         self._tell_expired(owned)
-        self._metrics.latency("counted", time.time() - times / 1000)
+        self._metrics.latency("counted", time.time() - records.times / 1000)
         self.work.set()
         await self._tidy(owned)
 
@@ -289,8 +298,3 @@ class Tally(Ownership[Owned]):
             owned.untold |= days
             raise
         owned.told_sent = sent
-
-
-def _clock(owned: Owned) -> int:
-    """Up to when time has passed, as far as cases are concerned, milliseconds since 1970."""
-    return timer_clock(owned.partition.state.watermark, int(time.time() * 1000), idle=owned.idle)

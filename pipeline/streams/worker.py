@@ -6,8 +6,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
@@ -16,10 +15,10 @@ from aiokafka.errors import KafkaError
 
 from pipeline.config import Settings
 from pipeline.errors import FeedbackError
-from pipeline.journal.journal import Run
 from pipeline.journal.log import Log, Unknown
 from pipeline.stores.prometheus import Metrics
 from pipeline.streams import app as faust_app
+from pipeline.streams.along import Along
 from pipeline.streams.archive import Archive
 from pipeline.streams.connection import client_options, credentials
 from pipeline.streams.drain import Drain
@@ -36,6 +35,7 @@ from pipeline.streams.setup import ensure
 from pipeline.streams.status import serve
 from pipeline.streams.tallies import Tallies
 from pipeline.streams.tally import Tally
+from pipeline.streams.threads import own_thread
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,16 @@ class Worker:
         self.stop = asyncio.Event()
         self._grouped = bool({"tally", "roll"} & set(parts))
         self.mandate = Mandate(settings.kafka.session_timeout)
+        self.along = Along([self.topics.responses, self.topics.touchpoints] if "tally" in parts else ())
         tallies = Tallies(
-            settings, self.topics, self.broker, self.outputs, self.registry, self.metrics, _thread("decide")
+            settings,
+            self.topics,
+            self.broker,
+            self.outputs,
+            self.registry,
+            self.metrics,
+            own_thread("decide"),
+            self.along.offer,
         )
         self.tallies = tallies.all() if "tally" in parts else {}
         self.roll = self._roll() if "roll" in parts else None
@@ -272,13 +280,14 @@ class Worker:
             await sleep(self.stop, max(0.01, rest))
 
     def _archive(self) -> Archive:
-        return Archive(self.settings, self.metrics, on_away=self.keeper.away, registry=self.registry)
+        away, registry = self.keeper.away, self.registry
+        return Archive(self.settings, self.metrics, on_away=away, registry=registry, along=self.along)
 
     def _roll(self) -> Roll:
         def logs(q: int) -> tuple[Log, Log]:
             return KafkaLog(self.broker, self.topics.deltas, q), KafkaLog(self.broker, self.topics.roll, q)
 
-        return Roll(self.settings, logs, self.results, self.metrics, run=_thread("roll"))
+        return Roll(self.settings, logs, self.results, self.metrics, run=own_thread("roll"))
 
 
 async def work(settings: Settings, keeper: Keeper, parts: Collection[str], *, drain: bool = False) -> int:
@@ -288,13 +297,3 @@ async def work(settings: Settings, keeper: Keeper, parts: Collection[str], *, dr
     except faust_app.BEYOND_REPAIR as error:
         log.critical("the worker cannot go on", extra={"reason": str(error)})
         faust_app.die()
-
-
-def _thread(name: str) -> Run:
-    """Calls one after another in a thread of its own. Several would mostly wait for each other's interpreter lock."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix=name)
-
-    async def run(function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(pool, partial(function, *args))
-
-    return run

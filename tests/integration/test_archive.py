@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import time
 from collections import Counter
 from contextlib import asynccontextmanager
 
@@ -14,10 +15,12 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from pipeline.embedded.store import EmbeddedStore, ensure_store
+from pipeline.events.records import Records
 from pipeline.events.schemas import schema
 from pipeline.events.wire import encode
 from pipeline.stores.client import connect
 from pipeline.streams import archive as archive_module
+from pipeline.streams.along import Along
 from pipeline.streams.archive import Archive
 from pipeline.streams.pending import Pace
 from pipeline.streams.setup import ensure
@@ -239,6 +242,28 @@ async def test_what_is_no_dead_letter_is_stored_and_nothing_else(made, seed):
     assert [int(row["kafka_offset"]) for row in sorted(rows, key=lambda row: int(row["kafka_offset"]))] == [
         place for place, value in enumerate(values) if value not in bad
     ]
+
+
+async def test_what_a_tally_offers_is_stored_and_not_fetched(here):
+    settings, _ = here
+    topic = Topics(settings.kafka.prefix).responses
+    now = int(time.time() * 1000)
+    offered = Records.of([response(f"r{n}", source="tally") for n in range(30)], range(30), [now] * 30)
+
+    class Offering(Along):
+        """Has something as soon as anybody listens. Another source tells whose rows they are."""
+
+        def want(self, partitions):
+            super().want(partitions)
+            self.offer(topic, 0, offered)
+
+    async with producing(settings) as producer:
+        await send(producer, topic, [response(f"r{n}") for n in range(50)])
+    async with archiving(settings, along=Offering([topic])) as archive:
+        rows = await stored(settings, "responses", 50)
+        await _until(lambda: archive.stored().get(TopicPartition(topic, 0)) == 50)
+    places = {int(row["kafka_offset"]): row["source"] for row in rows}
+    assert places == {n: "tally" if n < 30 else "app" for n in range(50)}
 
 
 async def test_a_crash_before_the_commit_stores_the_same_rows_again(here, monkeypatch):
