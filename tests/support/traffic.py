@@ -161,7 +161,7 @@ async def produce(
 ) -> int:
     """Send n records at about `rate` a second, or fewer if `until` is set before.
 
-    All are acknowledged when this returns, each once, also where the broker was away for two minutes.
+    All are acknowledged when this returns, each once, also where the broker was away for five minutes.
 
     Returns:
         How many were sent.
@@ -171,7 +171,7 @@ async def produce(
         acks="all",
         enable_idempotence=True,
         linger_ms=5,
-        request_timeout_ms=120_000,
+        request_timeout_ms=300_000,
     )
     await producer.start()
     started, sent, futures = time.monotonic(), 0, deque[asyncio.Future[Any]]()
