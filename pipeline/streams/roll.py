@@ -150,17 +150,19 @@ class Roll(Ownership[Owned]):
         rollup = owned.partition.rollup
         return not (rollup.waiting or owned.more) and owned.told == rollup.numbers
 
-    def owned(self) -> list[WindowSums]:
+    async def owned(self) -> list[WindowSums]:
         """What stands in the windows now: leaves, touchpoints and overall, those that have answers there."""
-        return [sums for _, _, board in self.boards() for sums in board.sums()]
+        found: list[WindowSums] = []
+        for _, _, board in self.boards():
+            found += board.sums()
+            await _others_run()
+        return found
 
     def boards(self) -> list[tuple[int, int, Scoreboard]]:
         """The recovered partitions: number, position, and windows now. Needs neither broker nor store."""
         now_ms = self._now_ms()
         moved = self._share(_MOVED_A_TICK)
-        return [
-            (owned.number, owned.partition.position, owned.board(now_ms, moved)) for owned in self._ready()
-        ]
+        return [(one.number, one.partition.position, one.board(now_ms, moved)) for one in self._ready()]
 
     async def _catch(self, owned: Owned) -> None:
         async with owned.lock:
@@ -293,5 +295,5 @@ class Roll(Ownership[Owned]):
 
 
 async def _others_run() -> None:
-    """One delta may be thousands of cells: others want to run, too."""
+    """One delta may be thousands of cells, one partition tens of thousands of series: others want to run, too."""
     await asyncio.sleep(0)

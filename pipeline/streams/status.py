@@ -51,7 +51,7 @@ def _routes(worker: Worker) -> web.RouteTableDef:
     @routes.get("/metrics")
     async def metrics(request: web.Request) -> web.StreamResponse:
         shown = worker.shown
-        blocks = worker.metrics.blocks(shown.owned() if shown else [])
+        blocks = worker.metrics.blocks(await shown.owned() if shown else [])
         response = web.StreamResponse(headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
         await response.prepare(request)
         while piece := await asyncio.to_thread(_piece, blocks):

@@ -83,4 +83,4 @@ async def test_cells_and_scores_arrive_and_a_second_owner_repeats_them(broker):
             ("csat", "1h", "", 5 / 6, 6),
         }
     assert ends == [7, 14]
-    assert b'feedback_score_responses{metric="csat"' in told.exposition(roll.owned())
+    assert b'feedback_score_responses{metric="csat"' in told.exposition(await roll.owned())

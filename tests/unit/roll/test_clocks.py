@@ -50,7 +50,7 @@ class Shop:
         """(touchpoint, window) -> responses in /metrics, of touchpoints; after a tick."""
         await self.roll.tick(int(self.clock.now * 1000))
         found = {}
-        for line in self._metrics.exposition(self.roll.owned()).decode().splitlines():
+        for line in self._metrics.exposition(await self.roll.owned()).decode().splitlines():
             if line.startswith(SHOWN) and 'channel=""' in line and 'touchpoint=""' not in line:
                 labels = dict(pair.split("=") for pair in line[len(SHOWN) + 1 : line.index("}")].split(","))
                 place = labels["touchpoint"].strip('"'), labels["window"].strip('"')

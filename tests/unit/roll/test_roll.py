@@ -257,7 +257,7 @@ async def test_windows_roll_and_scores_end_without_any_record_and_while_sends_fa
     sender.trouble = 10.0
     now[0] += 3700
     assert await roll.tick(int(now[0] * 1000)) == 0
-    assert standing_rows(roll) == roll.owned() == []
+    assert standing_rows(roll) == await roll.owned() == []
     sender.trouble = 0.0
     assert await roll.tick(int(now[0] * 1000)) == 2
     assert last_scores(sender.sent["scores"]) == {}
@@ -283,7 +283,7 @@ async def test_what_a_stranger_wrote_is_ignored_and_what_a_newer_version_wrote_s
     log.put(one_answer())
     roll = Roll(settings(), logs(log), sender, Told(), lambda: NOW)
     await roll.recover(0)
-    assert len(roll.owned()) == len(WINDOWS)
+    assert len(await roll.owned()) == len(WINDOWS)
     log.put(newer)
     for _ in range(2):
         with pytest.raises(NewerFormat):
@@ -373,7 +373,7 @@ async def test_what_another_owner_cut_off_unread_is_taken_though_nothing_arrives
     await slow.observe()
     await slow.tick(NOW * 1000)
     assert slow.drained(0, 1)
-    assert len(slow.owned()) == len(WINDOWS)
+    assert len(await slow.owned()) == len(WINDOWS)
 
 
 async def test_a_gap_that_stays_is_an_alarm_once_and_never_jumped(monkeypatch):
