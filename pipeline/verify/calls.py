@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -113,14 +113,23 @@ class Expected(NamedTuple):
     earlier: set[str]
     since: int
 
-    def differences(self, stored: Mapping[str, Call]) -> dict[tuple[str, str], tuple[Any, Any]]:
-        """What differs: ("follow-up", id) -> (recounted, stored)."""
-        right = {**self.may, **self.must}
+    def differences(self, stored: Iterable[tuple[str, Call]]) -> dict[tuple[str, str], tuple[Any, Any]]:
+        """What differs: ("follow-up", id) -> (recounted, stored).
+
+        There may be millions stored: they are looked at in passing.
+        """
+        found: dict[str, tuple[Call | None, Call | None]] = {}
+        missing = set(self.must)
+        for name, one in stored:
+            missing.discard(name)
+            call = self.must.get(name) or self.may.get(name)
+            if call != one:
+                found[name] = call, one
+        found |= {name: (self.must[name], None) for name in missing}
         return {
-            ("follow-up", name): (call and call._asdict(), one and one._asdict())
-            for name in sorted(self.must.keys() | stored.keys())
-            if (call := right.get(name)) != (one := stored.get(name))
-            and not self._is_ignored(name, call, one)
+            ("follow-up", name): (call and call._asdict(), there and there._asdict())
+            for name, (call, there) in sorted(found.items())
+            if not self._is_ignored(name, call, there)
         }
 
     def _is_ignored(self, name: str, call: Call | None, stored: Call | None) -> bool:
@@ -143,7 +152,7 @@ def joined(parts: Iterable[Expected]) -> Expected:
     return whole
 
 
-def stored_calls(client: Client) -> dict[str, Call]:
+def stored_calls(client: Client) -> Iterator[tuple[str, Call]]:
     """Of each follow-up the newest revision, unless that takes it back."""
     rows = frame(
         client,
@@ -160,7 +169,7 @@ def stored_calls(client: Client) -> dict[str, Call]:
         """,  # noqa: S608 - a number of ours
     )
     text = rows.with_columns(pl.col("kind", "touchpoint", "channel").cast(pl.String))
-    return {name: Call(*call) for name, *call in text.iter_rows()}
+    return ((name, Call(*call)) for name, *call in text.iter_rows())
 
 
 def _named(touchpoint: str, channel: str, segment: str | None) -> tuple[str, str, str | None]:

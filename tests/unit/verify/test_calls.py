@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cases.lifecycle import follow_ups, measure, passed
-from pipeline.verify.calls import Answers, Call, of_case
+from pipeline.verify.calls import Answers, Call, Expected, of_case
 from pipeline.verify.lives import CaseEvent
 from tests.unit.verify.test_clocks import BEGIN, DAY, DAYS, EVENTS, HOUR, RULES, TERMS, case_of
 
@@ -48,3 +48,26 @@ def test_an_answer_calls_while_its_newest_version_is_bad_and_somebody_is_known()
     assert [call.score for _, call in answers] == [0]
     answers.take([answer(9, 9)], frozenset())  # the id was forgotten, and is another one now
     assert (dict(answers), list(answers.not_judged())) == ({}, ["r/answer"])
+
+
+def test_each_way_to_differ_is_found_and_what_is_not_judged_is_left_alone():
+    def call(kind, case=None, at=1000):
+        return Call(kind, at, None, "x", "web", None, "anna", case, None, None, None)
+
+    right, early = call("detractor"), call("sla_breach", "c1")
+    must = dict.fromkeys(("same", "missing", "other", "ignored"), right) | {"old": call("reopened", "c2")}
+    expected = Expected(must, {"perhaps": early, "not yet": early}, {"ignored"}, {"c2"}, 0)
+    far = 10**12
+    stored = {
+        "same": right,
+        "other": right._replace(due_at=5),
+        "perhaps": early,
+        "more": call("detractor", at=far),
+        "earlier": call("reopened", "c2", at=far),
+    }
+    found = expected.differences(iter(stored.items()))
+    assert {name: (mine is None, theirs is None) for (_, name), (mine, theirs) in found.items()} == {
+        "missing": (False, True),
+        "other": (False, False),
+        "more": (True, False),
+    }
