@@ -171,7 +171,7 @@ async def _apply_what_comes(self: Any, records: Any) -> list[Any]:
 async def _dead_letters_later(self: Any, records: Any) -> Any:
     decision = self._decide(self.state, self.partition, records)
     if await self.journal.append(decision.effect):
-        await self._outputs.send(decision.dead_letters)
+        await self._outbox.send(decision.dead_letters)
         return decision
     return None
 
