@@ -128,7 +128,7 @@ class DecideResponses(_Decider):
         callbacks: which answers call for a follow-up.
     """
 
-    max_records = 40_000  # about forty bytes each: far below what a journal record may take
+    max_records = 60_000  # about forty bytes each: far below what a journal record may take
 
     def __init__(
         self,

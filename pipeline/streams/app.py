@@ -22,8 +22,9 @@ from pipeline.streams.safe_consumer import transport
 from pipeline.streams.waiting import Room
 
 log = logging.getLogger(__name__)
-_MAX_POLL_RECORDS = 131_072
-_FETCH_BYTES = 4 << 20
+_MAX_POLL_RECORDS = 1 << 18  # of all partitions together: a fetch should not be cut
+# Of a partition. Each batch has a price, and so has each cell that it changes once more.
+_FETCH_BYTES = 6 << 20
 Stopped = Callable[[], bool]
 BROKEN = 70  # exit code of a worker that must not go on
 BEYOND_REPAIR = (JournalBroken, NewerFormat)  # their texts say what somebody has to do
