@@ -22,7 +22,7 @@ from pipeline.events.records import Records
 Offer = Callable[[str, int, Records], None]  # topic, partition
 Taken = Mapping[TopicPartition, Sequence[Records]]
 _PATIENCE = 2.0  # seconds without an offer after which the archive looks for itself whether there is more
-_ROOM = 64 << 20  # bytes: what is kept for an archive that waits for its store
+_ROOM = 128 << 20  # bytes: what is kept for an archive that waits for its store
 _SMALL = 2048  # records; to decode fewer again, together with others, costs less than rows of their own
 _EACH, _FOUND = (
     60,
@@ -62,13 +62,13 @@ class Along:
     def offer(self, topic: str, partition: int, records: Records) -> None:
         """Records that are counted; offers of a partition come in the order of its log.
 
-        What was found in them is kept only while there is much room: without it they are decoded again, not fetched.
+        Where there is no room for what was found in them they are kept without: decoded again, but not fetched.
         """
         feed = self._feeds.get(TopicPartition(topic, partition))
         if feed is None:
             return
         feed.heard, feed.end = self._clock(), records.last + 1
-        if len(records) < _SMALL or 2 * _size(records) > self._left:
+        if len(records) < _SMALL or _size(records) > self._left:
             records = Records(records.values, records.offsets, records.times)
         if _size(records) <= self._left:
             self._left -= _size(records)
