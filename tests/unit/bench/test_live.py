@@ -9,9 +9,10 @@ from collections import Counter
 from io import StringIO
 
 from bench.door import samples
+from bench.hour import shop
 from bench.live import _HEAD, _ID, _long, cut, tails
 from bench.responses import responses
-from bench.series import LEAVES, answers
+from bench.series import INSTRUMENTS, LEAVES, answers
 from bench.timed_worker import told
 from pipeline.events import wire
 
@@ -39,6 +40,14 @@ def test_every_leaf_has_answers_and_the_first_touchpoint_most_of_them():
     for one, share in zip(found, shares, strict=True):
         of[one["touchpoint"]] += share
     assert abs(of["touchpoint_0"] / of["touchpoint_2"] - 3) < 1e-9
+
+
+def test_the_leaves_of_all_instruments_have_all_answers_of_a_minute():
+    shops = [shop(name, 3) for name in INSTRUMENTS]
+    assert sum(len(one.leaves) for one in shops) == 3 * LEAVES
+    cells = [one.cells(7, 100_000) for one in shops]
+    assert 98_000 < sum(int(one.n.sum()) for one in cells) < 102_000
+    assert all(set(one.minute.tolist()) == {7} and max(one.at) < len(one.series) for one in cells)
 
 
 def test_samples_of_one_name_only():
