@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
-from pipeline.streams.patience import persist
+from pipeline.journal.log import Entry
+from pipeline.streams.kafka_log import KafkaLog
+from pipeline.streams.patience import TROUBLE, persist
 from pipeline.streams.setup import admin_client
 
 if TYPE_CHECKING:
@@ -70,15 +72,30 @@ class Drain:
 
     async def _until(self, ends: Ends, group: str, has: Has, done: Done) -> None:
         """Wait until everything before the ends is done: here, or by whoever else in the group has the partition."""
-        left = ends
+        left, committed = ends, Ends()
         while left:  # what it waits for lies with the brokers, there is no event
             here = [tp for tp in left if has(tp)]
             gone = {tp for tp in here if await done(tp, left[tp])}
             if elsewhere := [tp for tp in left if tp not in here and self._worker.ready]:
+                before = committed
                 committed = await persist(self._committed, "what is committed", group, elsewhere)
                 gone |= {tp for tp in elsewhere if committed[tp] >= left[tp]}
+                still = [tp for tp in elsewhere if tp not in gone and committed[tp] == before.get(tp)]
+                gone |= {tp for tp in still if await self._is_empty(tp, committed[tp], left[tp])}
             left = {tp: end for tp, end in left.items() if tp not in gone}
             await asyncio.sleep(_LOOK_ELSEWHERE if elsewhere else _LOOK)
+
+    async def _is_empty(self, tp: TopicPartition, first: int, end: int) -> bool:
+        """Whether no record is in [first, end): nobody commits the markers of transactions at the end of a topic."""
+        source, entries = KafkaLog(self._worker.broker, tp.topic, tp.partition), list[Entry]()
+        try:
+            while first < end and not entries:
+                entries, first = await source.read(first, end)
+        except TROUBLE:
+            return False  # the next look may tell
+        finally:
+            await source.close()
+        return not entries
 
     async def _committed(self, group: str, places: Collection[TopicPartition]) -> Ends:
         settings, broker = self._worker.settings, self._worker.broker
