@@ -24,10 +24,8 @@ Taken = Mapping[TopicPartition, Sequence[Records]]
 _PATIENCE = 2.0  # seconds without an offer after which the archive looks for itself whether there is more
 _ROOM = 128 << 20  # bytes: what is kept for an archive that waits for its store
 _SMALL = 2048  # records; to decode fewer again, together with others, costs less than rows of their own
-_EACH, _FOUND = (
-    60,
-    350,
-)  # bytes that a record takes beside its value, and what was found in it beside a copy of that
+_EACH = 60  # bytes that a record takes beside its value
+_FOUND = 350  # and what was found in it, beside a copy of its value
 
 
 def offer_nobody(topic: str, partition: int, checked: Records) -> None:
@@ -84,6 +82,7 @@ class Along:
             if len(rest) and rest.first == position:
                 taken.append(rest)
                 position = rest.last + 1
+        self._feeds[tp] = self._feeds.pop(tp)  # the others come first the next time
         return taken
 
     def among(self, paused: Collection[TopicPartition]) -> Collection[TopicPartition]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -69,6 +70,20 @@ class Consumer:
         self.at = offset
 
 
+class Several(Consumer):
+    """The same of more than one partition, each at a position of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = Counter[TopicPartition]()
+
+    async def position(self, tp: TopicPartition) -> int:
+        return self.places[tp]
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self.places[tp] = offset
+
+
 def following(room: int = 1 << 20) -> tuple[Along, Clock]:
     clock = Clock()
     along = Along([T.responses], room, clock)
@@ -123,6 +138,17 @@ async def test_a_partition_is_not_fetched_while_its_tally_is_alive_and_not_ahead
     clock.now += 3
     await looked(along, consumer)
     assert not consumer.stopped  # nothing is offered any more: it may be somebody else's
+
+
+async def test_nobody_waits_for_ever_behind_a_partition_of_which_much_is_offered() -> None:
+    along, other = Along([T.responses]), TopicPartition(T.responses, 1)
+    along.want([TP, other])
+    along.offer(other.topic, other.partition, log(0, 10))
+    consumer, read = Several(), set[TopicPartition]()
+    for first in range(0, 30, 10):
+        along.offer(TP.topic, TP.partition, log(first, first + 10))
+        read |= (await read_along(consumer, along, 10, lambda: True)).keys()
+    assert read == {TP, other}
 
 
 async def test_after_a_rebalance_nothing_moves_that_may_be_somebody_elses() -> None:
