@@ -31,9 +31,8 @@ class Kept:
         self._settled = NEVER  # minutes before this one are kept by the hour
         self._forgotten = NEVER  # minutes before this one are not kept
         self._sum: HourSum | None = None  # under way
-        self._latest = np.zeros(
-            0, np.int32
-        )  # leaf -> its last minute: to look through all cells takes too long
+        # leaf -> its last minute: to look through all cells takes too long
+        self._latest = np.zeros(0, np.int32)
 
     def add(self, minute: Int32s, cells: CellRows) -> None:
         """Add cells; their minutes ascend."""

@@ -94,8 +94,7 @@ def _explained(settings: Settings, fault: ClickHouseError) -> FeedbackError:
             f"the store does not answer at {where}: start `feedback store`, or set store.http"
         )
     if code is None and isinstance(fault, OperationalError):
-        reason = str(getattr(fault.__cause__, "reason", fault)).rpartition("): ")[
-            2
-        ]  # of urllib3's four layers
+        # the innermost of urllib3's four layers
+        reason = str(getattr(fault.__cause__, "reason", fault)).rpartition("): ")[2]
         return FeedbackError(f"the store does not answer at {where} ({reason}): start it, or set store.dsn")
     return FeedbackError(f"the store at {where} does not let us in: {fault}")
