@@ -1,5 +1,6 @@
 """The page as a person sees it: a real browser, the real page server, a worker and a store that we play."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -270,6 +271,45 @@ async def test_it_connects_again_by_itself(tab: Tab, sources: Sources) -> None:
     assert (await tab.ask(text("payment"))).startswith("52")
     async with listening(application(sources, ABOUT), port):
         await tab.until(f"{STATE} === 'live'")
+
+
+async def test_a_page_that_nobody_sees_gives_its_connection_back(
+    tab: Tab, address: str, sides: Sides
+) -> None:
+    for _ in range(8):  # a browser has six of them, and keeps pages that are left for "back"
+        await anew(tab, address)
+        await tab.until(f"{STATE} === 'live'")
+    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true})"
+    await tab.ask(f"{hide % 'true'}; document.dispatchEvent(new Event('visibilitychange'))")
+    async with ClientSession() as session, session.get(address + "events") as events, asyncio.timeout(10):
+        sides.scores = []  # a stream of our own sees it; the page does not
+        while b'"n":0' not in await events.content.readline():
+            pass
+    assert (await tab.ask(text("payment"))).startswith("52")
+    await tab.ask(f"{hide % 'false'}; document.dispatchEvent(new Event('visibilitychange'))")
+    await tab.until(f"{text('payment')} === 'no responses'")
+    assert tab.problems == []
+
+
+async def test_any_name_keeps_its_place(tab: Tab, address: str, sides: Sides) -> None:
+    names = ["x" * 300, "a long name of words " * 9, "constructor", "__proto__", "<b>&amp;", "\u202etl"]
+    sides.scores = [score("", 0.8, 0.7, 0.9, 1)] + [score(name, 0.5, 0.4, 0.6, 100) for name in names]
+    rows = "[...document.querySelectorAll('#table tbody tr')]"
+    await tab.open(address)
+    await tab.until(f"{rows}.length === {len(names) + 5}")
+    assert (await tab.ask("document.getElementById('rest').textContent")) == "1 response in the last hour."
+    for name in names:
+        row = f"{rows}.find((row) => row.dataset.touchpoint === {json.dumps(name)})"
+        assert await tab.ask(f"{row}.querySelector('.stage').textContent") == "not in the configuration"
+        await tab.ask(f"{row}.querySelector('a').click()")
+        await tab.until("!document.getElementById('detail').hidden")
+        shown = name.replace("_", " ")
+        assert await tab.ask(HERE) == shown[0].upper() + shown[1:]
+        assert await tab.ask("document.documentElement.scrollWidth <= innerWidth")
+        await tab.press("Escape", 27)
+        await tab.until("!document.getElementById('board').hidden")
+        assert await tab.ask("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.problems == []
 
 
 async def anew(tab: Tab, url: str) -> None:

@@ -83,7 +83,7 @@ export class Model {
   // A name that nobody configured is often a typing error.
   #stage(name) {
     const known = this.about.touchpoints;
-    if (name in known) return known[name].stage;
+    if (Object.hasOwn(known, name)) return known[name].stage;
     return Object.keys(known).length ? "not in the configuration" : "";
   }
 }

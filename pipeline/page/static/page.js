@@ -21,7 +21,9 @@ const view = new View();
 let place = read(location.hash);
 let said = { to: null, what: null }; // what the worker answered last when it was asked closely
 let drawing = false;
+let line = null; // the stream of events
 let watchdog;
+let retry;
 
 function choose(window) {
   history.replaceState(null, "", link({ ...place, window }));
@@ -77,11 +79,15 @@ async function look() {
   }
 }
 
+// A browser has six connections to a server for all of its tabs (and for pages that "back" may lead to), and a stream
+// keeps one: so a page that nobody sees hangs up, or the seventh would never load.
 function connect() {
-  const source = new EventSource("/events");
+  hangUp();
+  if (document.hidden) return;
+  line = new EventSource("/events");
   const on = (kind, act) =>
-    source.addEventListener(kind, (message) => {
-      alive(source);
+    line.addEventListener(kind, (message) => {
+      alive();
       act(JSON.parse(message.data));
     });
   on("about", (about) => {
@@ -100,28 +106,34 @@ function connect() {
   });
   on("state", ({ worker }) => view.state(worker, STATES[worker] ?? worker));
   on("tick", () => {});
-  source.addEventListener("error", () => {
+  line.addEventListener("error", ({ target }) => {
     view.state("reconnecting", "reconnecting");
-    if (source.readyState === EventSource.CLOSED) again(source);
+    if (target.readyState === EventSource.CLOSED) again();
   });
-  alive(source);
+  alive();
 }
 
-function alive(source) {
+function alive() {
   clearTimeout(watchdog);
   watchdog = setTimeout(() => {
     view.state("reconnecting", "reconnecting");
-    again(source);
+    again();
   }, SILENCE);
 }
 
-function again(source) {
+function again() {
+  hangUp();
+  retry = setTimeout(connect, RETRY);
+}
+
+function hangUp() {
   clearTimeout(watchdog);
-  source.close();
-  setTimeout(connect, RETRY);
+  clearTimeout(retry);
+  line?.close();
 }
 
 connect();
+document.addEventListener("visibilitychange", connect);
 addEventListener("hashchange", go);
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && place.touchpoint !== null) location.hash = link(up(place));

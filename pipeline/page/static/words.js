@@ -5,6 +5,7 @@ const thin = "\u202f"; // narrow no-break space
 const minus = "\u2212";
 
 export const count = (n) => whole.format(n);
+const responses = (n) => `${count(n)} ${n === 1 ? "response" : "responses"}`;
 export const name = (touchpoint) => touchpoint.replaceAll("_", " ");
 
 const signed = (value) => {
@@ -48,7 +49,7 @@ export function headline(touchpoints, overall, window, span) {
   if (!window) return ["Waiting for the first scores.", ""];
   if (!overall.length) return [`No responses in the last ${spoken(window)}.`, span ? older(span) : ""];
   const n = overall.reduce((sum, row) => sum + row.n, 0);
-  const answers = `${count(n)} responses in the last ${spoken(window)}`;
+  const answers = `${responses(n)} in the last ${spoken(window)}`;
   if (!troubled.length) {
     const watched = answered.some((it) => it.target !== null);
     return [watched ? "No touchpoint is below its target." : "No targets are set.", `${answers}.`];
@@ -72,7 +73,7 @@ export function closely(place, { own, channels, segments }) {
   const row = here.csat[0];
   const lead = here.target === null || !row ? `${subject}.` : `${subject}: ${here.gap > 0 ? "below" : "not below"} target.`;
   const aim = row && here.target !== null ? `, target ${share(here.target)}` : "";
-  const figures = row ? `${share(row.value)} satisfied (${range("csat", row)})${aim}, ${count(row.n)} responses ${span}.` : "";
+  const figures = row ? `${share(row.value)} satisfied (${range("csat", row)})${aim}, ${responses(row.n)} ${span}.` : "";
   const low = [...troubled("channel", channels, place), ...troubled("segment", segments, place)];
   return [lead, figures + (low.length ? ` Below target: ${low.join(", ")}.` : "")];
 }
