@@ -78,6 +78,8 @@ def _line(event: Event) -> tuple[str, str, str, str]:
     notes = ["will be, once it is counted"] if event.pending else []
     if event.before is not None:
         notes.append(f"offset {event.before} came before it")
+    if event.outcome == "late" and event.counts:
+        notes.append("counts since `feedback rebuild`")
     cell = _cell(event.cell) if event.cell else ""
     if cell and not event.counts:
         cell += "\n[dim]no more: a newer version took it out[/]"

@@ -16,9 +16,10 @@ from pipeline.verify.ask import frame
 from pipeline.verify.clocks import observed
 from pipeline.verify.lives import CaseEvent
 from pipeline.verify.raw import ASIDE, KINDS, Kind
+from pipeline.verify.rebuilt import Run, newest_run
 from pipeline.verify.terms import Terms
 from pipeline.verify.told import Names, Place
-from pipeline.verify.versions import COUNTED, NEVER, Cell, Known, step
+from pipeline.verify.versions import COUNTED, LATE, NEVER, Cell, Known, step
 
 MOST_ROWS = 300  # their offsets travel in the address of a question
 _COLUMNS = {
@@ -40,7 +41,7 @@ class Event:
         what: instrument and score, or the action.
         outcome: as the promise says.
         pending: the tally has not told of it yet: this is what will become of it.
-        cell: where it counts or counted; None if nowhere.
+        cell: where it counts or counted, a late one since the newest rebuild; None if nowhere.
         counts: it still does; a newer version or a retraction takes it out.
         before: offset of the version that is known under the id when it arrives.
     """
@@ -88,11 +89,14 @@ def trace(client: Client, prefix: str, horizons: Mapping[Kind, int], identity: s
     """
     metrics = told.metrics_of_instruments(client)
     applied = told.outcomes(client, [f"{prefix}.{kind}" for kind in KINDS]).applied
+    run = newest_run(client)
     events: list[Event] = []
     clocks: list[Mapping[str, Any]] = []
     for kind in KINDS:
         rows = _rows(client, kind, identity)
         found = _settled(kind, f"{prefix}.{kind}", rows, horizons[kind], metrics, applied)
+        if run is not None:
+            found = _completed(kind, rows, found, metrics, run)
         events += found
         if kind == "touchpoints":
             clocks = _clocks(rows, found, identity, terms)
@@ -178,9 +182,6 @@ def _event(
     metrics: Mapping[str, str],
     before: int | None,
 ) -> Event:
-    metric = metrics.get(row["name"], "") if kind == "responses" else "touchpoints"
-    names = Names(metric, row["name"], row["touchpoint"], row["channel"], row["segment"] or "none")
-    cell = {**names._asdict(), "bucket": _iso(row["at"] // 60_000 * 60_000), "bin": row["bin"]}
     return Event(
         topic=topic,
         partition=row["p"],
@@ -194,15 +195,49 @@ def _event(
         retracted=row["retracted"],
         outcome=outcome,
         pending=row["p"] < ASIDE and row["offset"] > applied.get((topic, row["p"]), -1),
-        cell=cell if outcome == COUNTED else None,
+        cell=_cell(kind, row, metrics) if outcome == COUNTED else None,
         counts=False,
         before=before,
     )
 
 
+def _cell(kind: Kind, row: Mapping[str, Any], metrics: Mapping[str, str]) -> Mapping[str, Any]:
+    metric = metrics.get(row["name"], "") if kind == "responses" else "touchpoints"
+    names = Names(metric, row["name"], row["touchpoint"], row["channel"], row["segment"] or "none")
+    return {**names._asdict(), "bucket": _iso(row["at"] // 60_000 * 60_000), "bin": row["bin"]}
+
+
+def _completed(
+    kind: Kind, rows: pl.DataFrame, events: list[Event], metrics: Mapping[str, str], run: Run
+) -> list[Event]:
+    """As the rebuild left it: of an id with a late row that it saw, the newest version is what counts."""
+    seen: dict[tuple[int, str], list[int]] = {}
+    table = list(rows.iter_rows(named=True))
+    for place, (row, event) in enumerate(zip(table, events, strict=True)):
+        if row["p"] >= ASIDE or row["offset"] <= run.positions.get((event.topic, row["p"]), -1):
+            seen.setdefault((row["p"], row["id"]), []).append(place)
+    found = list(events)
+    for places in seen.values():
+        if not any(events[place].outcome == LATE for place in places):
+            continue
+        newest = max(places, key=lambda place: _version(table[place]))
+        for place in places:
+            row = table[place]
+            if run.first <= row["at"] // 60_000 < run.stop:
+                counts = place == newest and not row["retracted"]
+                cell = _cell(kind, row, metrics) if counts else events[place].cell
+                found[place] = replace(events[place], cell=cell, counts=counts)
+    return found
+
+
+def _version(row: Mapping[str, Any]) -> tuple[int, bool, int, int]:
+    """What a recount goes by; the earlier of two equal ones holds."""
+    return row["revision"], row["retracted"], -row["time"], -row["offset"]
+
+
 def _clocks(rows: pl.DataFrame, events: list[Event], identity: str, terms: Terms) -> list[Mapping[str, Any]]:
     """What the clocks of the case show, if `identity` is one."""
-    counted = {(one.partition, one.offset) for one in events if one.outcome == COUNTED}
+    counted = {(one.partition, one.offset) for one in events if one.cell is not None}
     mine = [
         CaseEvent(identity, r["at"], r["name"], r["touchpoint"], r["channel"], r["segment"], r["priority"])
         for r in rows.iter_rows(named=True)

@@ -23,6 +23,7 @@ from pipeline.verify.lives import ACTIONS
 from pipeline.verify.rebuilt import newest_run
 from pipeline.verify.rebuilt import rebuilt as checked
 from pipeline.verify.stages import Pace
+from pipeline.verify.trace import trace
 from tests.simulation.case_oracle import Rules, observed
 from tests.support.stores import set_up
 
@@ -377,6 +378,49 @@ def test_the_roll_must_have_published_what_it_is_owed(there):
     assert seen(client) == {}
     client.command(f"INSERT INTO progress SELECT 'roll/0', '{topic}', 0, 9, now64(3)")
     assert rebuilt(configured, client).checked["changed"] > 0
+
+
+def test_a_late_record_is_traced_to_its_cell_once_it_was_rebuilt(there):
+    configured, client = there
+    now = 1_790_000_000_000
+    asked = {
+        "source": "test",
+        "instrument": "csat_1_5",
+        "touchpoint": "pay",
+        "channel": "web",
+        "segment": None,
+    }
+    versions = [
+        ("first", now, 5, 0, False),
+        ("late", now - 30 * DAY, 2, 0, False),
+        ("first", now - 30 * DAY, 1, 1, False),  # too late for live counting to move it
+        ("gone", now - 30 * DAY, 3, 0, False),
+        ("gone", now - 30 * DAY, 3, 1, True),
+    ]
+    names = ("response_id", "occurred_at", "score", "revision", "retracted")
+    rows = [
+        dict(zip(names, version, strict=True))
+        | asked
+        | {"kafka_partition": 0, "kafka_offset": k, "kafka_time": now + k}
+        for k, version in enumerate(versions)
+    ]
+    store_rows(client, configured.kafka.prefix, rows, [])
+    live(client, recount(rows[:1], []))
+
+    def traced(identity):
+        horizons = {"responses": 7 * DAY, "touchpoints": 7 * DAY}
+        events = trace(client, configured.kafka.prefix, horizons, identity, terms_of(configured)).events
+        return [(one.outcome, one.cell and one.cell["bin"], one.counts) for one in events]
+
+    assert traced("first") == [("counted", 5, True), ("late", None, False)]
+    assert traced("late") == [("late", None, False)]
+    rebuilt(configured, client, Span(now // MINUTE, now // MINUTE + 1))  # not where the late ones happened
+    assert traced("late") == [("late", None, False)]
+    rebuilt(configured, client)
+    assert traced("first") == [("counted", 5, False), ("late", 1, True)]
+    assert traced("late") == [("late", 2, True)]
+    assert traced("gone") == [("late", None, False), ("late", None, False)]
+    assert sorted(cell[-1] for cell in seen(client)) == [1, 2]
 
 
 def test_verify_judges_what_was_rebuilt_and_tells_what_counts_twice(there):
