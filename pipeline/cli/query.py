@@ -11,6 +11,12 @@ import typer
 
 from pipeline.cli.common import ConfigOption, JsonOption, fail, load_settings
 
+_SETTINGS = {
+    "output_format_json_quote_64bit_integers": 0,
+    "wait_end_of_query": 1,
+    "session_timezone": "UTC",  # the *_at views read `at` as UTC, and a server may have another zone
+}
+
 
 def run(
     sql: Annotated[str, typer.Argument(help="One statement that reads; - for stdin.")],
@@ -51,7 +57,7 @@ def _answer(config: Any, sql: str, parameters: Mapping[str, str]) -> tuple[Seque
                 sql,
                 parameters=dict(parameters),
                 fmt="JSONCompact",
-                settings={"output_format_json_quote_64bit_integers": 0, "wait_end_of_query": 1},
+                settings=_SETTINGS,
             )
         except ClickHouseError as fault:
             fail(_said(fault))

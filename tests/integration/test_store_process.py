@@ -188,6 +188,8 @@ def test_query_prints_a_table_or_json(store, feedback):
     rows = feedback("query", "SELECT 1 AS a, NULL AS b, [1] AS c, toDateTime(0) AS d", "--json")
     assert json.loads(rows.stdout) == [{"a": 1, "b": None, "c": [1], "d": "1970-01-01 00:00:00"}]
     assert json.loads(feedback("query", "SELECT 1 WHERE 0", "--json").stdout) == []
+    pinned = feedback("query", "SELECT getSetting('session_timezone') AS zone", "--json")
+    assert json.loads(pinned.stdout) == [{"zone": "UTC"}]
 
 
 def test_query_without_a_store_starts_one_and_ends_it(feedback, settings):

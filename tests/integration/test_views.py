@@ -9,6 +9,7 @@ from itertools import product
 
 import polars as pl
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from pipeline.measures.bins import ZERO_BIN, quantiles
 from pipeline.measures.catalogue import catalogue
@@ -240,6 +241,18 @@ def test_now_holds_the_running_minute_and_nothing_later(write, ask):
     )
     # the minute may have passed since: then the window moved by one
     assert row["n"] in (1 + 10 + 100, 10 + 100 + 1000)
+
+
+@pytest.mark.parametrize("view", [*VIEWS, "response_rate"])
+def test_a_session_of_another_time_zone_is_refused_and_not_given_another_hour(ask, view):
+    sql = f"SELECT * FROM {view}_at(at = {{}}, seconds = 3600) SETTINGS session_timezone = '{{}}'"
+    for at in ("now()", "'2026-05-01 12:00:00'"):
+        assert ask(sql.format(at, "UTC")) == []
+        with pytest.raises(DatabaseError, match="add SETTINGS session_timezone = 'UTC'"):
+            ask(sql.format(at, "America/New_York"))
+    assert ask(sql.format("'2026-01-01 12:00:00'", "Europe/London")) == []  # it has the time of UTC in winter
+    with pytest.raises(DatabaseError, match="time zone of this session"):
+        ask(sql.format("'2026-07-01 12:00:00'", "Europe/London"))
 
 
 def test_no_answers_no_row(write, ask):
