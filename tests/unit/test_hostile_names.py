@@ -85,7 +85,15 @@ def test_follow_ups(name, capsys):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_verify(name, capsys):
-    checked = {"partitions": [], "from": None, "cells": 1, "raw_rows": 1, "rebuilt": None, "still_moving": 0}
+    checked = {
+        "partitions": [],
+        "from": None,
+        "cells": 1,
+        "raw_rows": 1,
+        "rebuilt": None,
+        "still_moving": 0,
+        "rules_told": True,
+    }
     detail = {"kind": "cell", "touchpoint": name, "recounted": 1, "stored": 2}
     verify._print(Result(1, checked | {"not_covered": [name]}, [detail]))
     kept(name, seen(capsys))
