@@ -20,7 +20,8 @@ _QUIET = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     "aiohttp.access": logging.WARNING,
-    "urllib3": logging.ERROR,  # whoever asks the store says itself that it is away
+    # whoever asks the store says itself that it is away; the level of "urllib3" clickhouse_connect sets to its own
+    "urllib3.connectionpool": logging.ERROR,
     "clickhouse_connect": logging.ERROR,
 }
 # Control characters but line feed and tab, and what turns the direction of writing.

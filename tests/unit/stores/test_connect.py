@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -27,3 +30,12 @@ def test_nobody_answers(dsn: str, advice: str):
     said = str(told.value)
     assert re.match(rf"the store does not answer at http://127.0.0.1:{port}[ :]", said)
     assert "secret" not in said
+
+
+def test_a_command_says_so_in_one_line():
+    """Libraries have nothing to add: one of them lowers the level of another's logger when it is imported."""
+    away = {"FEEDBACK_STORE__DSN": f"http://team:secret@127.0.0.1:{free_port()}/feedback"}
+    command = [sys.executable, "-m", "pipeline", "report"]
+    done = subprocess.run(command, env=os.environ | away, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: the store does not answer at .*\n", done.stderr)
