@@ -298,6 +298,7 @@ async def test_any_name_keeps_its_place(tab: Tab, address: str, sides: Sides) ->
     await tab.open(address)
     await tab.until(f"{rows}.length === {len(names) + 5}")
     assert (await tab.ask("document.getElementById('rest').textContent")) == "1 response in the last hour."
+    assert await tab.ask(HEADLINE) == "No touchpoint with a target was answered."
     for name in names:
         row = f"{rows}.find((row) => row.dataset.touchpoint === {json.dumps(name)})"
         assert await tab.ask(f"{row}.querySelector('.stage').textContent") == "not in the configuration"
@@ -400,6 +401,7 @@ async def test_in_and_out_by_keys_alone(tab: Tab, address: str) -> None:
         await tab.until(f"{CHIPS} === '{left}'")
     await tab.press("Escape", 27)
     await tab.until("!document.getElementById('board').hidden")
+    assert await tab.ask(FOCUSED) == "payment"  # also where the page was opened at the detail
     await tab.ask("document.getElementById('together').focus()")
     await tab.press("Enter", 13)
     await tab.until(f"{HERE} === 'All touchpoints together'")

@@ -24,7 +24,6 @@ export class View {
 
   // All touchpoints of one window.
   board(model, place, sentences) {
-    this.#open("board", place);
     this.#headline(sentences);
     for (const tile of this.tiles) tile.show(model, place.window, OVERALL);
     const touchpoints = model.touchpoints(place.window);
@@ -32,6 +31,7 @@ export class View {
     find("table").hidden = touchpoints.length === 0;
     find("together").href = link({ ...place, touchpoint: OVERALL });
     this.table.show(model, place.window, touchpoints, (touchpoint) => link({ ...place, touchpoint }));
+    this.#open("board", place); // last: it looks for a row
   }
 
   // One touchpoint (or all together): `said` is what the worker said of it.

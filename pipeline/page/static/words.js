@@ -51,8 +51,9 @@ export function headline(touchpoints, overall, window, span) {
   const n = overall.reduce((sum, row) => sum + row.n, 0);
   const answers = `${responses(n)} in the last ${spoken(window)}`;
   if (!troubled.length) {
-    const watched = answered.some((it) => it.target !== null);
-    return [watched ? "No touchpoint is below its target." : "No targets are set.", `${answers}.`];
+    const aimed = touchpoints.filter((it) => it.target !== null);
+    const unheard = aimed.length ? "No touchpoint with a target was answered." : "No targets are set.";
+    return [aimed.some((it) => it.csat.length) ? "No touchpoint is below its target." : unheard, `${answers}.`];
   }
   const verb = troubled.length > 1 ? "are below their targets." : "is below its target.";
   const first = troubled[0];
