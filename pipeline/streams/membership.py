@@ -6,6 +6,7 @@ They are found by a broker that dies or starts at a bad moment.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -15,10 +16,14 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     InconsistentGroupProtocolError,
     InvalidSessionTimeoutError,
+    KafkaError,
     NodeNotReadyError,
 )
 
 from pipeline.errors import FeedbackError
+
+log = logging.getLogger(__name__)
+_AGAIN = 0.2  # seconds
 
 # A group that answers so will never have us, however often it is asked.
 REFUSALS: Mapping[type[Exception], str] = MappingProxyType(
@@ -68,7 +73,8 @@ class Mandate:
     def follow(self, consumer: Any) -> None:
         """Listen to the heartbeats of a consumer that has begun, each counts from when it was sent, and to refusals.
 
-        Faust waits for the group and hears no refusal.
+        Faust waits for the group and hears no refusal. Of trouble that passes it would end: brokers that are just
+        starting answer a join with an error that they cannot name. So it is not told, and the group is asked again.
         """
         coordinator = consumer._coordinator
         beat = coordinator._do_heartbeat
@@ -85,9 +91,18 @@ class Mandate:
 
         async def told(fault: Exception) -> None:
             self.refused = self.refused or refusal(fault)
-            await push(fault)
+            if _passes(fault):
+                log.warning("the group cannot be joined now, asking again", extra={"error": str(fault)})
+                await asyncio.sleep(_AGAIN)
+                coordinator.request_rejoin()
+            else:
+                await push(fault)
 
         coordinator._push_error_to_user = told
+
+
+def _passes(fault: Exception) -> bool:
+    return type(fault) is KafkaError or (isinstance(fault, KafkaError) and bool(fault.retriable))
 
 
 def refusal(fault: Exception) -> FeedbackError | None:

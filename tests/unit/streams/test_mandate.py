@@ -5,7 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError, InvalidSessionTimeoutError, KafkaConnectionError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InvalidSessionTimeoutError,
+    KafkaConnectionError,
+    KafkaError,
+)
 
 from pipeline.streams.membership import Mandate, refusal
 
@@ -15,8 +20,11 @@ class Group:
 
     def __init__(self):
         self.now, self.takes, self.alive = 100.0, 0.0, True
-        self._coordinator = SimpleNamespace(_do_heartbeat=self._answer, _push_error_to_user=self._hear)
+        self._coordinator = SimpleNamespace(
+            _do_heartbeat=self._answer, _push_error_to_user=self._hear, request_rejoin=self._rejoin
+        )
         self.heard = []
+        self.rejoined = 0
 
     async def _answer(self):
         self.now += self.takes
@@ -24,6 +32,9 @@ class Group:
 
     async def _hear(self, fault):
         self.heard.append(fault)
+
+    def _rejoin(self):
+        self.rejoined += 1
 
     async def refuse(self, fault):
         await self._coordinator._push_error_to_user(fault)
@@ -92,5 +103,15 @@ async def test_a_refusal_is_heard_and_stays_and_trouble_that_passes_is_none(grou
         await group.refuse(fault)
         assert (mandate.refused is not None) is refused
     assert "set it between" in str(mandate.refused)
-    assert group.heard == list(faults)
     assert "READ the groups" in str(refusal(GroupAuthorizationFailedError("g")))
+
+
+async def test_the_group_is_asked_again_after_trouble_that_passes_and_faust_would_end_for_it(
+    group, mandate, caplog
+):
+    unnamed, refused = KafkaError("UnknownError()"), InvalidSessionTimeoutError()
+    await group.refuse(unnamed)
+    assert (group.heard, group.rejoined) == ([], 1)
+    assert "asking again" in caplog.text
+    await group.refuse(refused)
+    assert (group.heard, group.rejoined) == ([refused], 1)
