@@ -151,7 +151,7 @@ class Roll(Ownership[Owned]):
         return not (rollup.waiting or owned.more) and owned.told == rollup.numbers
 
     async def owned(self) -> list[WindowSums]:
-        """What stands in the windows now: leaves, touchpoints and overall, those that have answers there."""
+        """What stands in the windows now: leaves and every marginal that has answers there."""
         found: list[WindowSums] = []
         for _, _, board in self.boards():
             found += board.sums()
