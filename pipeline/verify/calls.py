@@ -136,8 +136,9 @@ class Expected(NamedTuple):
         if call is None and stored is not None and stored.occurred_at < self.since + HOUR_MS:
             return True
         one = call or stored
-        of_case = one is not None and one.kind in (SLA_BREACH, _REOPENED)
-        return name in self.ignored or (of_case and one is not None and one.case_id in self.earlier)
+        if one is not None and one.kind in (SLA_BREACH, _REOPENED) and one.case_id in self.earlier:
+            return True
+        return name in self.ignored
 
 
 def joined(parts: Iterable[Expected]) -> Expected:
