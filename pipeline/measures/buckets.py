@@ -98,14 +98,6 @@ class Buckets:
         minutes = np.repeat(starts, [len(cells) for cells in held.values()])
         return minutes.astype(np.int32), np.concatenate([NO_CELLS, *held.values()])
 
-    def renumber(self, leaf: Int32s) -> None:
-        """The leaf that was k is leaf[k] now."""
-        for part in self._parts():
-            if isinstance(part, Packed):
-                part.renumber(leaf)
-            else:
-                part["leaf"] = leaf[part["leaf"]]
-
     @property
     def nbytes(self) -> int:
         """Memory that the cells take."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measures.buckets import HOUR, NO_CELLS, Buckets, Int32s, Int64s, room, summed
+from pipeline.measures.buckets import HOUR, NO_CELLS, Buckets, Int32s, room, summed
 from pipeline.measures.packed import CELL, CellRows
 
 NEVER = -(1 << 40)
@@ -85,19 +85,10 @@ class Kept:
         )
         return np.where(minute < self._settled, minute // HOUR * HOUR, minute).astype(np.int32), cells
 
-    def leaves(self, size: int) -> npt.NDArray[np.bool_]:
-        """Which of so many leaves may have cells here; all others have none."""
-        self._grow(size)
-        return self._latest[:size] >= max(self._forgotten, _UNHEARD + 1)
-
-    def only(self, leaves: Int64s) -> None:
-        """Only these leaves, ascending, have cells; they get the numbers 0, 1, 2, ..."""
-        self._sum = None
-        number = np.zeros(len(self._latest), np.int32)
-        number[leaves] = np.arange(len(leaves))
-        self.minutes.renumber(number)
-        self.hours.renumber(number)
-        self._latest = self._latest[leaves]
+    def holds(self, leaves: Int32s) -> npt.NDArray[np.bool_]:
+        """Which of these leaves may have cells here; the others have none."""
+        self._grow(int(leaves.max(initial=-1)) + 1)
+        return self._latest[leaves] >= max(self._forgotten, _UNHEARD + 1)
 
     def _note(self, leaf: Int32s, minute: Int32s) -> None:
         self._grow(int(leaf.max(initial=-1)) + 1)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.measures.buckets import room
 from pipeline.measures.cells import Series
-from pipeline.measures.rolling import Int64s, Rolling
+from pipeline.measures.rolling import Int32s, Int64s, Rolling
 from pipeline.measures.scores import Score
 
 _NEVER = -(1 << 62)
@@ -85,22 +85,23 @@ class Told:
         self._minute[window, rows] = _NEVER
         self._scores |= {(window, row): {} for row in rows.tolist()}
 
-    def owed(self, rows: int) -> npt.NDArray[np.bool_]:
-        """Of each of so many rows, whether what was published of it is a score, or not known."""
-        owed = np.zeros(rows, np.bool_)
-        for (window, row), scores in self._scores.items():
-            if self._minute[window, row] == _NEVER or any(score.n for score in scores.values()):
-                owed[row] = True
-        return owed
+    def owed(self, rows: Int32s) -> npt.NDArray[np.bool_]:
+        """Of which of these rows a score was published, or perhaps: their end must be told, too."""
+        owed = [row for row in set(rows.reshape(-1).tolist()) if self._is_owed(row)]
+        return np.isin(rows, owed)
 
-    def keep(self, rows: Int64s) -> None:
-        """Only these rows are left; they move to 0, 1, 2, ... in this order."""
-        before = self._minute
-        known = rows < before.shape[1]
-        self._minute = np.full((len(before), len(rows)), _NEVER)
-        self._minute[:, known] = before[:, rows[known]]
-        moved = {row: place for place, row in enumerate(rows.tolist())}
-        self._scores = {(w, moved[row]): one for (w, row), one in self._scores.items() if row in moved}
+    def forget(self, rows: Int64s) -> None:
+        """These rows are nobody's now."""
+        self._minute[:, rows[rows < self._minute.shape[1]]] = _NEVER
+        for window in range(len(self._minute)):
+            for row in rows.tolist():
+                self._scores.pop((window, row), None)
+
+    def _is_owed(self, row: int) -> bool:
+        of_row = ((w, self._scores[w, row]) for w in range(len(self._minute)) if (w, row) in self._scores)
+        return any(
+            self._minute[w, row] == _NEVER or any(one.n for one in scores.values()) for w, scores in of_row
+        )
 
     def _grow(self, rows: Int64s) -> None:
         """Room for these rows, ascending, by doubling."""

@@ -16,17 +16,13 @@ CellRows = npt.NDArray[np.void]
 
 
 class Packed:
-    """Cells of a bucket that is hardly ever changed any more.
+    """Cells of a bucket that is hardly ever changed any more, each column in the narrowest type that holds it."""
 
-    Attributes:
-        leaf: of each cell, in the narrowest type that holds all of them.
-    """
-
-    __slots__ = ("_column", "_each", "_n", "_total", "leaf")
+    __slots__ = ("_column", "_each", "_leaf", "_n", "_total")
 
     def __init__(self, cells: CellRows) -> None:
         """`cells` themselves are not kept."""
-        self.leaf, self._column, self._n = (narrow(cells[name]) for name in ("leaf", "column", "n"))
+        self._leaf, self._column, self._n = (narrow(cells[name]) for name in ("leaf", "column", "n"))
         # of a survey the sum follows from the count: each answer of a column adds the same
         self._each = np.zeros(int(cells["column"].max(initial=-1)) + 1, np.int64)
         counted = cells[cells["n"] != 0]
@@ -35,25 +31,21 @@ class Packed:
         self._total = None if follows else narrow(cells["total"])
 
     def __len__(self) -> int:
-        return len(self.leaf)
+        return len(self._leaf)
 
     @property
     def nbytes(self) -> int:
         """What they take."""
         total = 0 if self._total is None else self._total.nbytes
-        return int(self.leaf.nbytes + self._column.nbytes + self._n.nbytes + self._each.nbytes + total)
+        return int(self._leaf.nbytes + self._column.nbytes + self._n.nbytes + self._each.nbytes + total)
 
     def rows(self) -> CellRows:
         """A copy of the cells."""
-        cells = np.empty(len(self.leaf), CELL)
-        cells["leaf"], cells["column"], cells["n"] = self.leaf, self._column, self._n
+        cells = np.empty(len(self._leaf), CELL)
+        cells["leaf"], cells["column"], cells["n"] = self._leaf, self._column, self._n
         follows = self._total is None
         cells["total"] = cells["n"] * self._each[self._column] if follows else self._total
         return cells
-
-    def renumber(self, leaf: npt.NDArray[np.int32]) -> None:
-        """The leaf that was k is leaf[k] now."""
-        self.leaf = narrow(leaf[self.leaf])
 
 
 def narrow(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

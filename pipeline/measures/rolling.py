@@ -22,7 +22,7 @@ from pipeline.measures.buckets import HOUR, NO_CELLS, HeldCells, room, summed
 from pipeline.measures.cells import MINUTE_MS, Series
 from pipeline.measures.kept import NEVER, Kept
 from pipeline.measures.packed import CELL, CellRows
-from pipeline.measures.series_rows import MARGINALS, SeriesRows
+from pipeline.measures.series_rows import MARGINALS, NOBODY, SeriesRows
 from pipeline.measures.sums import WindowSums
 from pipeline.measures.windows import DAY, MINUTE, Window
 
@@ -61,7 +61,7 @@ class Rolling:
         self._end = [NEVER for _ in self.windows]  # minute after the last one of each
         self._keep = max(-(-window.seconds // 3600) for window in windows) if keep is None else keep
         self._floor = NEVER  # the running minute is never before this one
-        self._hour_passed = False  # since `let_go` looked
+        self._looked = 0  # at the leaves before this one, since log time came to the hour
 
     @property
     def missing(self) -> int:
@@ -74,7 +74,7 @@ class Rolling:
 
     @property
     def series(self) -> Sequence[Series]:
-        """One a row."""
+        """One a row; see `SeriesRows`."""
         return self._rows.series
 
     def number(self, leaves: Sequence[Series]) -> Int32s:
@@ -113,7 +113,7 @@ class Rolling:
         if max(self._end) != NEVER:
             self.advance(self._floor * MINUTE_MS)
         self._kept.settle(self._floor - DAY // MINUTE, self._floor - self._keep * HOUR)
-        self._hour_passed = True
+        self._looked = 0
 
     def advance(self, now_ms: int) -> None:
         """Let the windows end with the minute of `now_ms`; an earlier time than before changes nothing."""
@@ -158,32 +158,21 @@ class Rolling:
             series, at.astype(np.uint32), minute, bins[cells["column"]], cells["n"], cells["total"]
         )
 
-    def let_go(self, wanted: Callable[[int], Masks]) -> Int64s | None:
-        """Give back the memory of leaves that hold nothing any more, once they are the larger part. Looks once an hour.
+    def let_go(self, wanted: Callable[[Int32s], Masks], leaves: int) -> Int64s:
+        """Give back the rows of leaves that hold nothing any more. Each hour all leaves are looked at once, bit by bit.
 
         Args:
-            wanted: tells of each of so many rows whether its leaves must stay all the same.
+            wanted: tells of each of these rows whether its leaves must stay all the same.
+            leaves: how many to look at now.
 
         Returns:
-            Which row each row was before; None if nothing went.
+            The rows that are nobody's now; new series get them.
         """
-        if not self._hour_passed:
-            return None
-        self._hour_passed = False
-        self._take_in()
-        size = self._rows.leaf_count
-        empty = ~self._kept.leaves(size)
-        if 2 * empty.sum() <= size:
-            return None
-        empty &= ~wanted(len(self._rows))[self._rows.marginals(np.arange(size, dtype=np.int32))].any(axis=1)
-        kept = np.flatnonzero(~empty)
-        self._rows, rows = self._rows.only(kept)
-        self._kept.only(kept)
-        # contiguous: `_apply` adds to a flat view, and of any other order numpy would make a copy
-        self._counts = np.ascontiguousarray(self._counts[:, rows])
-        self._totals = np.ascontiguousarray(self._totals[:, rows])
-        self._changed = np.ascontiguousarray(self._changed[:, rows])
-        return rows
+        looked_at = self._rows.among(self._looked, self._looked + leaves)
+        self._looked += leaves
+        empty = looked_at[~self._kept.holds(looked_at)]
+        self._take_in()  # by the numbers that they had when they came
+        return self._rows.give_back(empty[~wanted(self._rows.marginals(empty)).any(axis=1)])
 
     def filled(self, window: int) -> bool:
         """Whether a window holds everything that it reaches back to; not if less was kept when it was shorter."""
@@ -230,7 +219,7 @@ class Rolling:
         return np.flatnonzero(held & self._are(levels))
 
     def _are(self, levels: Sequence[int]) -> Masks:
-        return np.isin(np.arange(8), levels)[self._rows.level]
+        return np.isin(np.arange(NOBODY + 1), levels)[self._rows.level]
 
     def _span(self, window: int, now_ms: int) -> tuple[int, int]:
         return self.windows[window].span_now(max(now_ms / 1000, self._floor * MINUTE))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.measures.cells import Series, marginals
 from pipeline.measures.rolling import Rolling
-from pipeline.measures.sums import LEAF, OVERALL, TOUCHPOINT
+from pipeline.measures.sums import LEAF, LEVELS, OVERALL, TOUCHPOINT
 from pipeline.measures.windows import Window
 
 HOUR = 60
@@ -126,22 +126,21 @@ def add(rolling, cells):
 
 
 def let_go(rolling, wanted):
-    """Rows that hold something, or are wanted (every bit of `wanted` is a row), are there afterwards."""
-    before, cells = list(rolling.series), kept(rolling)
-    asked = []
+    """Whoever holds something, or is wanted (every bit of `wanted` is a row), keeps its place."""
+    before, cells, asked = list(rolling.series), kept(rolling), set()
 
     def is_wanted(rows):
-        asked.extend(k for k in range(rows) if wanted >> k % 8 & 1)
-        return np.isin(np.arange(rows), asked)
+        asked.update(row for row in rows.reshape(-1).tolist() if wanted >> row % 8 & 1)
+        return np.isin(rows, list(asked))
 
-    rows = rolling.let_go(is_wanted)
-    after = rolling.series
-    if rows is None:
-        assert after == before
-    else:
-        assert list(after) == [before[row] for row in rows.tolist()]
-        assert {before[row] for row in asked} <= set(after)
-        assert len(set(after)) == len(after)
+    gone = set(rolling.let_go(is_wanted, 1 + wanted % 9).tolist())
+    assert not gone & asked
+    assert list(rolling.series) == before
+    for w in range(len(rolling.windows)):
+        assert not gone & {*rolling.live(w, LEVELS).tolist(), *rolling.changed(w, LEVELS).tolist()}
+    assert not gone & {
+        row for touchpoint in ("", "checkout", "support") for row in rolling.rows_of(touchpoint)
+    }
     assert kept(rolling) == cells
 
 
@@ -273,7 +272,26 @@ def test_leaves_that_hold_nothing_leave_the_memory():
         rolling.settle(now // HOUR + hour)
         leaves = [Series("csat", "csat_1_5", f"{hour}-{k}", "web", "none") for k in range(10)]
         add(rolling, [(leaf, now + hour * HOUR, 5, 1, 5000) for leaf in leaves])
-        rolling.let_go(lambda rows: np.zeros(rows, np.bool_))
+        rolling.let_go(unwanted, 1 << 30)
         assert len(rolling.series) < 4 * 10 * 2 * 30, (
             "each leaf has four rows of its own and is held for 27 hours"
         )
+
+
+def test_to_let_go_of_many_leaves_holds_nobody_up():
+    rolling, now = Rolling("csat", "csat_1_5", [Window("5m", 300)]), BASE // HOUR * HOUR
+    some, others = (
+        [Series("csat", "csat_1_5", f"{name}{k}", "web", "none") for k in range(100)] for name in "ab"
+    )
+    add(rolling, [(leaf, now, 5, 1, 5000) for leaf in some])
+    rows = len(rolling.series)
+    rolling.settle(now // HOUR + 30)
+    gone = [len(rolling.let_go(unwanted, 10)) for _ in range(11)]
+    assert gone == [*[40] * 9, rows - 9 * 40, 0], "four rows each, and with the last what all of them shared"
+    add(rolling, [(leaf, now + 30 * HOUR, 5, 1, 5000) for leaf in others])
+    assert len(rolling.series) == rows
+    assert set(rolling.series) >= set(others)
+
+
+def unwanted(rows):
+    return np.zeros(rows.shape, np.bool_)
