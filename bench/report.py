@@ -26,10 +26,11 @@ _PACKAGES = ("aiokafka", "faust-streaming", "fastavro", "numpy", "polars", "uvlo
 NOTES = """\
 
 records/s, and CPU seconds per million records: from the first batch (for the worker: from the moment at which its
-partitions are assigned) to the last line, so without process start and group join. The worker looks ten times a second
-whether it is done. Peak memory is VmHWM of the process. Medians; in brackets lowest and highest. "of bare": rate
-over the bare drain's of the same round. Broker and store run on the same cores and are counted beside.
-"counted": what the worker published (and stored) compared with what was sent."""
+partitions are assigned; before it reads nothing, neither to count nor to store) to the last line, so without process
+start and group join. The worker looks fifty times a second whether it is done. Peak memory is VmHWM of the process.
+Medians; in brackets lowest and highest. "of bare": rate over the bare drain's of the same round. Broker and store run
+on the same cores and are counted beside. "counted": what the worker published (and stored) compared with what was
+sent."""
 
 
 def machine() -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _measured(
     with Meter({"it": process.pid, **beside}) as meter:
         finish(process, log)
     lines = said(log)
-    begin = min(lines[line] for line in contender.start if line in lines)
+    begin = min(lines[line] + after for line, after in contender.start.items() if line in lines)
     end, million = lines[contender.steps[-1]], n / 1e6
     return Run(
         contender=contender.name,

@@ -21,7 +21,7 @@ from pipeline.events.records import Records
 
 Offer = Callable[[str, int, Records], None]  # topic, partition
 Taken = Mapping[TopicPartition, Sequence[Records]]
-_PATIENCE = 2.0  # seconds without an offer after which the archive looks for itself whether there is more
+PATIENCE = 2.0  # seconds without an offer after which the archive looks for itself whether there is more
 _ROOM = 128 << 20  # bytes: what is kept for an archive that waits for its store
 _SMALL = 2048  # records; to decode fewer again, together with others, costs less than rows of their own
 _EACH = 60  # bytes that a record takes beside its value
@@ -95,7 +95,7 @@ class Along:
         return feed.end <= position and self._alive(feed)
 
     def _alive(self, feed: _Feed) -> bool:
-        return self._clock() - feed.heard < _PATIENCE
+        return self._clock() - feed.heard < PATIENCE
 
 
 @dataclass(slots=True)
