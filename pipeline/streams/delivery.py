@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from pipeline.config import Settings
@@ -63,6 +64,7 @@ class Delivery:
         self._metrics = metrics
         self._on_away = on_away
         self._sink: Sink | None = None
+        self._reader: Client | None = None
 
     async def write(
         self, tables: Mapping[str, pl.DataFrame], stop: asyncio.Event, wanted: Callable[[], bool]
@@ -110,18 +112,22 @@ class Delivery:
                 raise Stopped
 
     def _held(self, table: str, partition: int, first: int, last: int) -> Mapping[int, int]:
-        with connect(self._settings, write=False) as client:
-            rows = client.query(
-                "SELECT kafka_offset, toUnixTimestamp64Milli(kafka_time) FROM {table:Identifier} "
-                "WHERE kafka_partition = {partition:Int32} AND kafka_offset BETWEEN {first:Int64} AND {last:Int64}",
-                parameters={"table": table, "partition": partition, "first": first, "last": last},
-            )
-            return {int(offset): int(time) for offset, time in rows.result_rows}
+        if (
+            self._reader is None
+        ):  # asked of every partition at a start, and to connect costs the store three queries
+            self._reader = connect(self._settings, write=False)
+        rows = self._reader.query(
+            "SELECT kafka_offset, toUnixTimestamp64Milli(kafka_time) FROM {table:Identifier} "
+            "WHERE kafka_partition = {partition:Int32} AND kafka_offset BETWEEN {first:Int64} AND {last:Int64}",
+            parameters={"table": table, "partition": partition, "first": first, "last": last},
+        )
+        return {int(offset): int(time) for offset, time in rows.result_rows}
 
     def close(self) -> None:
-        """Let the connection go."""
-        if self._sink is not None:
-            self._sink.close()
+        """Let the connections go."""
+        for client in (self._sink, self._reader):
+            if client is not None:
+                client.close()
 
     async def _once(self, table: str, frame: pl.DataFrame, attempt: int) -> bool:
         try:

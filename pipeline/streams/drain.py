@@ -67,8 +67,8 @@ class Drain:
     async def _ends(self, topics: Iterable[str]) -> Ends:
         count, broker = self._worker.settings.kafka.partitions, self._worker.broker
         places = [TopicPartition(topic, p) for topic in topics for p in range(count)]
-        offsets = [await persist(broker.offsets, "end offsets", tp) for tp in places]
-        return {tp: end for tp, (_, end) in zip(places, offsets, strict=True)}
+        offsets = await persist(broker.offsets, "end offsets", places)
+        return {tp: end for tp, (_, end) in offsets.items()}
 
     async def _until(self, ends: Ends, group: str, has: Has, done: Done) -> None:
         """Wait until everything before the ends is done: here, or by whoever else in the group has the partition."""
@@ -103,8 +103,9 @@ class Drain:
             found = await admin.list_consumer_group_offsets(
                 f"{settings.kafka.prefix}.{group}", partitions=list(places)
             )
-        first = {tp: (await broker.offsets(tp))[0] for tp in places}  # nobody commits what is deleted
-        return {tp: max(first[tp], found[tp].offset) for tp in places}
+        offsets = await broker.offsets(places)
+        # nobody commits what is deleted
+        return {tp: max(first, found[tp].offset) for tp, (first, _) in offsets.items()}
 
 
 def _has(handler: Tally | Roll) -> Has:

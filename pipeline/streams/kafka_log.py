@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -99,8 +99,8 @@ class Broker:
         self._readers.discard(reader)
         await stopped(reader)
 
-    async def offsets(self, tp: TopicPartition) -> tuple[int, int]:
-        """First offset kept and end offset of a partition: what an open transaction holds back lies beyond it."""
+    async def offsets(self, places: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """First offset kept and end offset of partitions: what an open transaction holds back lies beyond it."""
         async with self._connecting:
             if self._probe is None:
                 probe = AIOKafkaConsumer(
@@ -108,9 +108,12 @@ class Broker:
                 )
                 await started(probe)
                 self._probe = probe
-        begin = await self._probe.beginning_offsets([tp])
-        end = await self._probe.end_offsets([tp])
-        return begin[tp], end[tp]
+            for topic in {tp.topic for tp in places}:
+                # or it notices one topic at a time that it does not know, and rests a tenth of a second after each
+                await self._probe._client.add_topic(topic)
+        begin = await self._probe.beginning_offsets(places)
+        end = await self._probe.end_offsets(places)
+        return {tp: (begin[tp], end[tp]) for tp in places}
 
     async def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
         """See there. Raises `Unknown`."""
@@ -176,7 +179,7 @@ class KafkaLog:
     async def bounds(self) -> tuple[int, int]:
         """First offset kept and end offset."""
         try:
-            return await self._broker.offsets(self._tp)
+            return (await self._broker.offsets([self._tp]))[self._tp]
         except (KafkaError, TimeoutError) as error:
             raise Unknown(str(error)) from error
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from pipeline.config import Settings
 from pipeline.journal.log import Log, OutOfRange
@@ -81,6 +81,27 @@ async def test_a_truncated_offset_is_out_of_range(log: Log) -> None:
     with pytest.raises(OutOfRange):
         await log.read(1, 6)
     assert [offset for offset, _ in await everything(log, 4, 6)] == [4, 5]
+
+
+async def test_offsets_of_several_topics_are_asked_for_at_once(
+    kafka: str, settings: Callable[..., Settings]
+) -> None:
+    """None of them is known to the connection yet; it would rest after each, in this test for too long."""
+    configured = settings(kafka={"bootstrap": kafka})
+    await ensure(configured)
+    prefix = configured.kafka.prefix
+    places = [
+        TopicPartition(f"{prefix}.{topic}", p) for topic in ("responses", "deltas", "cells") for p in (0, 1)
+    ]
+    broker = Broker({**client_options(configured), "retry_backoff_ms": 60_000})
+    await broker.start()
+    try:
+        await KafkaLog(broker, *places[3]).append(b"a")
+        async with asyncio.timeout(20):
+            offsets = await broker.offsets(places)
+    finally:
+        await broker.stop()
+    assert offsets == {tp: (0, int(tp == places[3])) for tp in places}
 
 
 async def test_a_reader_that_ends_at_once_cancels_nobody(
