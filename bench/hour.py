@@ -106,6 +106,7 @@ async def measure(touchpoints: int, before: float, after: float) -> list[tuple[f
         return logs[partition]
 
     roll = Roll(Settings(), logs_of, Nobody(), Nobody(), lambda: now)
+    roll.own(range(len(shops)))
     for p in range(len(shops)):
         await roll.recover(p)
     boards = [board for _, _, board in roll.boards()]

@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import faust
 import mode
@@ -26,6 +26,7 @@ _MAX_POLL_RECORDS = 1 << 18  # of all partitions together: a fetch should not be
 # Of a partition. Each batch has a price, and so has each cell that it changes once more.
 _FETCH_BYTES = 6 << 20
 Stopped = Callable[[], bool]
+T = TypeVar("T")
 BROKEN = 70  # exit code of a worker that must not go on
 BEYOND_REPAIR = (JournalBroken, NewerFormat)  # their texts say what somebody has to do
 
@@ -37,12 +38,12 @@ class Crashed(Exception):
 class Handler(Protocol):
     """Owns partitions of one topic and settles what is read from them."""
 
-    async def on_batch(self, partition: int, records: Records) -> None:
-        """Settle a batch; everything derived from it is safe when this returns."""
+    async def on_batch(self, partition: int, records: Records) -> bool:
+        """Settle a batch; everything derived from it is safe when this returns. False if others own the partition."""
         ...
 
-    async def recover(self, partition: int) -> Any:
-        """Bring a partition that is ours up to date, however long that takes."""
+    async def recover(self, partition: int) -> None:
+        """Bring a partition up to date, if it is ours, however long that takes."""
         ...
 
     def own(self, partitions: Collection[int]) -> None:
@@ -160,7 +161,7 @@ async def _handle(handler: Handler, event: Any, stopped: Stopped) -> None:
 def _follow_assignment(
     app: faust.App, handlers: Mapping[str, Handler], mandate: Mandate, stopped: Stopped
 ) -> None:
-    tasks: set[asyncio.Task[bool]] = set()
+    tasks: set[asyncio.Task[None]] = set()
 
     async def assigned(_: Any, *args: Any, **__: Any) -> None:
         """Recover in the background: awaiting it here would hold up the whole group."""
@@ -186,13 +187,13 @@ def die() -> NoReturn:
     os._exit(BROKEN)
 
 
-async def _or_die(what: str, stopped: Stopped, call: Callable[..., Awaitable[Any]], *args: Any) -> bool:
-    """Whether it was done. A failure is a bug or a broken journal: die before the acknowledgement, and visibly.
+async def _or_die(what: str, stopped: Stopped, call: Callable[..., Awaitable[T]], *args: Any) -> T | None:
+    """What it gave. A failure is a bug or a broken journal: die before the acknowledgement, and visibly.
 
     While we end, our connections are closed under what is still going on: no bug, and the next owner does it again.
     """
     try:
-        await call(*args)
+        return await call(*args)
     except asyncio.CancelledError:
         raise
     except BEYOND_REPAIR as error:
@@ -200,8 +201,6 @@ async def _or_die(what: str, stopped: Stopped, call: Callable[..., Awaitable[Any
     except Exception as error:
         if stopped():
             log.info("left to the next owner", extra={"what": what, "reason": repr(error)})
-            return False
+            return None
         log.critical("the worker cannot go on", extra={"what": what}, exc_info=True)
-    else:
-        return True
     die()

@@ -9,35 +9,31 @@ import time
 from pipeline.journal.deltas_partition import DeltasPartition
 from pipeline.journal.rollup import Source
 from pipeline.measures.scoreboard import Scoreboard
+from pipeline.streams.ownership import Kept
 
 _SCORES_EVERY = 0.25  # seconds
 
 
-class Owned:
+class Owned(Kept):
     """One deltas partition of ours."""
 
     def __init__(self, number: int, partition: DeltasPartition[Scoreboard]) -> None:
+        super().__init__()
         self.number = number
         self.partition = partition
-        self.lock = asyncio.Lock()  # who reads on
         self.sending = asyncio.Lock()  # who publishes
-        self.ready = False
         self.more = False  # scores wait for the next tick
         self.behind = False  # and windows or cells: it should come soon
         self._room = 0  # cells
         self.told: dict[Source, int] = {}  # the deltas whose cells were said to be published
-        self._looked = time.monotonic()
         self._scored = -math.inf
         self._board: Scoreboard | None = None
         self._missing: dict[Source, tuple[int, float]] = {}  # number -> when it was missed first
 
-    def looked(self) -> None:
-        """What is there was taken just now."""
-        self._looked = time.monotonic()
-
-    def still_for(self, seconds: float) -> bool:
-        """Nothing was taken for so long."""
-        return time.monotonic() - self._looked >= seconds
+    @property
+    def reached(self) -> int:
+        """The offset to read next."""
+        return self.partition.position
 
     def board(self, now_ms: int, most: int) -> Scoreboard:
         """The windows, brought to `now_ms`, as far as that takes no more than `most` cells.

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 
-class Kept(Protocol):
+class Kept(ABC):
     """What is kept of a partition.
 
     Attributes:
         ready: it has been recovered.
+        lock: who reads on.
     """
 
-    ready: bool
+    def __init__(self) -> None:
+        self.ready = False
+        self.lock = asyncio.Lock()
+        self._last = (-1, time.monotonic())
+
+    @property
+    @abstractmethod
+    def reached(self) -> int:
+        """The offset up to which it is read."""
+
+    def still_for(self, seconds: float) -> bool:
+        """That offset has not moved for so long, as far as those who asked could see."""
+        reached, now = self.reached, time.monotonic()
+        if reached != self._last[0]:
+            self._last = (reached, now)
+        return now - self._last[1] >= seconds
+
+    def looked(self) -> None:
+        """What is there was read just now: not again at once."""
+        self._last = (self.reached, time.monotonic())
 
 
 K = TypeVar("K", bound=Kept)
 
 
 class Ownership(Generic[K]):
-    """The partitions of one topic that a worker owns. Which they are, the consumer group says.
+    """The partitions of one topic that a worker owns. Which they are, the consumer group says, and nothing else.
+
+    A batch or a recovery may have waited while its partition went to another. Whoever took the partition back for it
+    would show numbers that the other shows, too, until the group shares out anew.
 
     Args:
         topic: its full name.
@@ -49,18 +75,14 @@ class Ownership(Generic[K]):
     def own(self, partitions: Collection[int]) -> None:
         """These are ours now."""
         for p in partitions:
-            self._own(p)
+            if p not in self._owned:
+                self._owned[p] = self._make(p)
 
     def forget(self, partitions: Collection[int]) -> None:
         """Others own these now. Work under way goes on and does no harm: the logs decide who was first."""
         for p in partitions:
             self._owned.pop(p, None)
         self._forgotten(self.topic, partitions)
-
-    def _own(self, partition: int) -> K:
-        if partition not in self._owned:
-            self._owned[partition] = self._make(partition)
-        return self._owned[partition]
 
     def _ready(self) -> Iterator[K]:
         """Those that are recovered when their turn comes."""

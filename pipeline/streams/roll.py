@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
@@ -27,6 +27,7 @@ from pipeline.streams.outgoing import CELLS, OUTCOMES, SCORES, Pair, cell_pairs,
 from pipeline.streams.owned_deltas import Owned
 from pipeline.streams.ownership import Ownership
 from pipeline.streams.patience import TROUBLE, persist
+from pipeline.streams.roll_metrics import RollMetrics
 from pipeline.streams.topics import Topics
 from pipeline.streams.unknown_touchpoints import UnknownTouchpoints
 
@@ -45,25 +46,6 @@ class Sender(Protocol):
     async def send_many(self, topic: str, partition: int, pairs: Sequence[Pair]) -> None:
         """Return when all are acknowledged; raise `Unknown` if that is not known of one of them."""
         ...
-
-
-class RollMetrics(Protocol):
-    """What the roll tells Prometheus."""
-
-    def deltas_missing(self, topic: str, partition: int, sources: int) -> None:
-        """So many sources have lacked their next delta for a while."""
-
-    def cells(self, topic: str, partition: int, held: int, waiting: int) -> None:
-        """Cells held, and those of them that wait to be published."""
-
-    def journal_tail(self, topic: str, partition: int, records: int, size: int) -> None:
-        """Deltas behind the last snapshot."""
-
-    def forget(self, topic: str, partitions: Collection[int]) -> None:
-        """These are shown by others now."""
-
-    def recovery(self, topic: str, seconds: float) -> None:
-        """A partition was recovered."""
 
 
 class Roll(Ownership[Owned]):
@@ -101,24 +83,28 @@ class Roll(Ownership[Owned]):
         self._names = UnknownTouchpoints(settings.touchpoints)
 
     async def recover(self, partition: int) -> None:
-        """Own a partition: fold its log up to its end as of now, however long the broker is away.
+        """Fold the log of a partition that is ours up to its end as of now, however long the broker is away.
 
         Also when it was ours before: what another owner took in between may never be delivered to us.
         """
-        owned = self._own(partition)
+        owned = self._owned.get(partition)
+        if owned is None:
+            return
         async with owned.lock:
             if owned.ready:
                 await persist(owned.partition.recover, self._name(owned.number))
             await self._recovered(owned)
 
-    async def on_batch(self, partition: int, records: Records) -> None:
-        """Fold a batch. It may have been delivered before, and may begin too far ahead."""
-        owned = self._own(partition)
+    async def on_batch(self, partition: int, records: Records) -> bool:
+        """Fold a batch, if its partition is ours. It may have been delivered before, and may begin too far ahead."""
+        owned = self._owned.get(partition)
+        if owned is None:
+            return False
         async with owned.lock:
             await self._recovered(owned)
             await self._tidy(owned)  # before: most of what the last batch changed is published by now
             await persist(owned.partition.apply, self._name(partition), records)
-            owned.looked()
+        return True
 
     async def observe(self) -> None:
         """Read on where nothing was delivered for long.

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
@@ -14,57 +14,16 @@ from pipeline.journal.decide import outcome_records
 from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
-from pipeline.journal.timers import timer_clock
 from pipeline.streams.along import Offer, offer_nobody
 from pipeline.streams.outgoing import OUTCOMES, progress_value, sent_values
+from pipeline.streams.owned_inputs import Owned
 from pipeline.streams.ownership import Ownership
 from pipeline.streams.patience import TROUBLE, persist
-from pipeline.streams.tally_metrics import TallyMetrics, Told
-from pipeline.streams.waiting import Waiting
+from pipeline.streams.tally_metrics import TallyMetrics
 
 log = logging.getLogger(__name__)
 _STUCK = 15.0  # seconds without progress after which the worker reads for itself
-_IDLE = 10.0  # seconds without a record after which only the wall clock tells that time passes
 _DRAIN_PATIENCE = 2.0
-
-
-class Owned:
-    """One source partition of ours, and what was told about it so far."""
-
-    def __init__(self, partition: SourcePartition) -> None:
-        self.partition = partition
-        self.lock = asyncio.Lock()
-        self.telling = asyncio.Lock()  # who sends outcome counts
-        self.waiting = Waiting()
-        self.ready = False
-        self.untold: set[int] = set()  # days whose outcome counts changed since they were sent
-        self.told_sent: Mapping[tuple[str, int], int] = {}  # of what was sent downstream
-        self.told = Told()
-        self.expired = 0
-        self.behind = 0
-        self.read_to = 0  # before this offset there is nothing more to read
-        self._last = (-1, time.monotonic())
-
-    @property
-    def idle(self) -> bool:
-        """Nothing waits, and nothing has come for a while. The last offsets may hold no record."""
-        following = self.partition.state.applied + 1
-        return following + self.behind <= max(self.read_to, following) and self.still_for(_IDLE)
-
-    def still_for(self, seconds: float) -> bool:
-        """The applied offset has not moved for so long, as far as those who asked could see."""
-        applied, now = self.partition.state.applied, time.monotonic()
-        if applied != self._last[0]:
-            self._last = (applied, now)
-        return now - self._last[1] >= seconds
-
-    def clock(self) -> int:
-        """Up to when time has passed, as far as cases are concerned, milliseconds since 1970."""
-        return timer_clock(self.partition.state.watermark, int(time.time() * 1000), idle=self.idle)
-
-    def looked(self) -> None:
-        """What is there was read just now: not again at once."""
-        self._last = (self.partition.state.applied, time.monotonic())
 
 
 class Tally(Ownership[Owned]):
@@ -97,18 +56,25 @@ class Tally(Ownership[Owned]):
         self._busy = 0  # batches that are being settled, or wait for it
         self._delivered = time.monotonic()  # when the last one was done
 
-    async def recover(self, partition: int) -> Owned:
-        """Own a partition: fold its journal, however long the broker is away."""
-        owned = self._own(partition)
+    async def recover(self, partition: int) -> None:
+        """Fold the journal of a partition if it is ours, however long the broker is away."""
+        owned = self._owned.get(partition)
+        if owned is None:
+            return
         async with owned.lock:
             # also when it was ours before: in between another owner may have died owing what it had accepted
             owned.ready = False
             await self._recovered(owned)
-        return owned
 
-    async def on_batch(self, partition: int, records: Records) -> None:
-        """Settle a batch, and those that wait behind it; everything in it is in the journal when this returns."""
-        owned = self._own(partition)
+    async def on_batch(self, partition: int, records: Records) -> bool:
+        """Settle a batch, and those that wait behind it; everything in it is in the journal when this returns.
+
+        Returns:
+            False if the partition is not ours: then nothing was done.
+        """
+        owned = self._owned.get(partition)
+        if owned is None:
+            return False
         owned.waiting.add(records)
         self._busy += 1
         try:
@@ -123,6 +89,7 @@ class Tally(Ownership[Owned]):
             owned.waiting.settled([records])
             self._busy -= 1
             self._delivered = time.monotonic()
+        return True
 
     async def tick(self) -> int:
         """Send what is owed downstream; how many effects went out. One partition does not wait for another."""

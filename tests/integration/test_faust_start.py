@@ -21,7 +21,7 @@ class Nothing:
         self.owned = set()
 
     async def on_batch(self, partition, records):
-        pass
+        return True
 
     async def recover(self, partition):
         pass

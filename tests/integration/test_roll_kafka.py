@@ -66,6 +66,7 @@ async def test_cells_and_scores_arrive_and_a_second_owner_repeats_them(broker):
     ends = []
     for _ in range(2):
         roll = Roll(configured, logs(broker, prefix), outputs, told)
+        roll.own([2])
         await roll.recover(2)
         await roll.tick(int(time.time() * 1000))
         assert roll.drained(2, len(values))

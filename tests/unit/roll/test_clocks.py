@@ -61,6 +61,7 @@ class Shop:
 @pytest.fixture
 async def shop():
     made = Shop("15m", "1h", "24h")
+    made.roll.own([0])
     await made.roll.recover(0)
     return made
 

@@ -87,6 +87,12 @@ def settings(windows=tuple(WINDOWS), snapshot_mb=16):
     return Settings(windows=windows, worker=Worker(snapshot_mb=snapshot_mb))
 
 
+async def take(roll, partition):
+    """It is given to this one."""
+    roll.own([partition])
+    await roll.recover(partition)
+
+
 def logs(deltas):
     """The deltas and an empty partition for their snapshots, which fails as the deltas do."""
     snapshots = MemoryLog(deltas.rng, deltas.trouble)
@@ -210,7 +216,7 @@ async def test_two_owners_lost_acknowledgements_and_any_delivery(seed):
             if what < 0.15:
                 roll.forget([7])
             elif what < 0.3:
-                await roll.recover(7)
+                await take(roll, 7)
             elif what < 0.6:
                 start = rng.randrange(max(1, len(log.values)))
                 await roll.on_batch(7, records(log, start, start + rng.randint(1, 20)))
@@ -223,7 +229,7 @@ async def test_two_owners_lost_acknowledgements_and_any_delivery(seed):
     await asyncio.gather(*(live(roll) for roll in rolls))
     log.values, now[0], sender.trouble = values, NOW + 60, 0.0
     for roll in rolls:
-        await roll.recover(7)
+        await take(roll, 7)
         await roll.on_batch(7, records(log, end - 1, end))
         await roll.on_batch(7, records(log, 0, end))  # redelivered from the beginning
         now[0] += 60
@@ -250,7 +256,7 @@ async def test_windows_roll_and_scores_end_without_any_record_and_while_sends_fa
     log, now, sender = MemoryLog(), [float(NOW)], MemorySender(random.Random(1))
     roll = Roll(settings(("1h",)), logs(log), sender, Told(), lambda: now[0])
     log.put(one_answer())
-    await roll.recover(0)
+    await take(roll, 0)
     await roll.tick(NOW * 1000)
     assert [row["n"] for row in standing_rows(roll)] == [1, 1]
     assert len(sender.sent["scores"]) == 2
@@ -270,7 +276,7 @@ async def test_a_restart_ends_scores_that_emptied_meanwhile():
     for later in (0, 3 * 86_400):
         now[0] = NOW + later
         roll = Roll(settings(), logs(log), sender, Told(), lambda: now[0])
-        await roll.recover(0)
+        await take(roll, 0)
         await roll.tick(int(now[0] * 1000))
         assert bool(last_scores(sender.sent["scores"])) == (later == 0)
 
@@ -282,7 +288,7 @@ async def test_what_a_stranger_wrote_is_ignored_and_what_a_newer_version_wrote_s
     log.put(stranger)
     log.put(one_answer())
     roll = Roll(settings(), logs(log), sender, Told(), lambda: NOW)
-    await roll.recover(0)
+    await take(roll, 0)
     assert len(await roll.owned()) == len(WINDOWS)
     log.put(newer)
     for _ in range(2):
@@ -295,7 +301,7 @@ async def test_drained_waits_for_windows_that_are_left_behind(monkeypatch):
     log, sender = MemoryLog(random.Random(1)), MemorySender(random.Random(1))
     roll = Roll(settings(), logs(log), sender, Told(), clock=lambda: NOW)
     log.put(one_answer())
-    await roll.recover(0)
+    await take(roll, 0)
     told = set()
     for _ in range(9):
         await roll.tick(NOW * 1000)
@@ -311,7 +317,7 @@ async def test_drained_is_folded_and_published():
     log.put(one_answer())
     roll = Roll(settings(), logs(log), sender, Told(), lambda: NOW)
     assert not roll.drained(0, 1)
-    await roll.recover(0)
+    await take(roll, 0)
     assert not roll.drained(0, 1)
     await roll.tick(NOW * 1000)
     assert roll.drained(0, 1)
@@ -326,7 +332,7 @@ async def test_progress_is_told_though_cells_wait_at_every_tick_and_never_before
     rng, log = random.Random(11), MemoryLog()
     sender, truths, steps, left = MemorySender(rng, trouble), [Counter()], [], []
     roll = Roll(settings(), logs(log), sender, Told(), clock=lambda: NOW)
-    await roll.recover(0)
+    await take(roll, 0)
     for number in range(1, 60):
         cells, delta = changes(rng, ("responses", 0), number)
         truths.append(truths[-1] + Counter(cells))
@@ -346,7 +352,7 @@ async def test_scores_wait_for_cells_that_are_behind_but_not_for_long(monkeypatc
     rng, log = random.Random(5), MemoryLog()
     sender, told = MemorySender(rng), [0]
     roll = Roll(settings(), logs(log), sender, Told(), clock=lambda: NOW)
-    await roll.recover(0)
+    await take(roll, 0)
     # cells a tick and seconds between two looks for scores
     for number, (cells, pause) in enumerate(((1, 3600), (1, 3600), (1, 0), (10_000, 3600)), start=1):
         monkeypatch.setattr("pipeline.streams.roll._CELLS_A_TICK", cells)
@@ -364,9 +370,9 @@ async def test_what_another_owner_cut_off_unread_is_taken_though_nothing_arrives
     log, sender = MemoryLog(), MemorySender(random.Random(1))
     both, often = logs(log), settings(snapshot_mb=0.0001)
     slow, quick = (Roll(often, both, sender, Told(), lambda: NOW) for _ in range(2))
-    await slow.recover(0)
+    await take(slow, 0)
     log.put(one_answer())
-    await quick.recover(0)
+    await take(quick, 0)
     await quick.on_batch(0, records(log, 0, 0))  # writes a snapshot
     assert (await log.bounds()) == (1, 1)
     assert not slow.drained(0, 1)
@@ -382,6 +388,7 @@ async def test_a_gap_that_stays_is_an_alarm_once_and_never_jumped(monkeypatch):
     roll = Roll(settings(), logs(log), sender, told, lambda: NOW)
     for number in (1, 3):
         log.put(pack_delta(changes(rng, ("responses", 0), number)[1]))
+    await take(roll, 0)
     await roll.on_batch(0, records(log, 0, 2))
     for _ in range(3):
         await roll.tick(NOW * 1000)
@@ -398,7 +405,7 @@ async def test_a_gap_that_closes_soon_is_no_alarm():
     roll = Roll(settings(), logs(log), sender, told, lambda: NOW)
     for number in (1, 3, 2, 3):
         log.put(pack_delta(changes(rng, ("responses", 0), number)[1]))
-        await roll.recover(0)
+        await take(roll, 0)
         await roll.tick(NOW * 1000)
     assert not told.missing
     assert not roll._owned[0].partition.rollup.missing
@@ -411,7 +418,7 @@ async def test_a_log_that_was_cut_stops_the_roll():
     await log.truncate(2)
     roll = Roll(settings(), logs(log), MemorySender(random.Random(1)), Told(), lambda: NOW)
     with pytest.raises(JournalBroken, match="feedback reset"):
-        await roll.recover(0)
+        await take(roll, 0)
     assert not roll.ready
     roll.forget([0])
     assert not roll.partitions

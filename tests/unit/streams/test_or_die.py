@@ -31,11 +31,12 @@ async def fails(error):
 
 
 async def works(value):
-    assert value == 1
+    return value == 1
 
 
 async def test_what_works_may_be_acknowledged(codes):
     assert await _or_die("a batch", lambda: False, works, 1)
+    assert not await _or_die("a batch of others", lambda: False, works, 2)
     assert codes == []
 
 
