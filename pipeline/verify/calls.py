@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -44,23 +44,24 @@ class Answers:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._calls: dict[str, Call | None] = {}  # by response_id; None: taken back
+        self._newest: dict[str, int] = {}  # of each of them: offset of the version
         self._strange: set[str] = set()
 
-    def take(self, rows: Iterable[tuple[Any, ...]], known: Set[int]) -> None:
+    def take(self, rows: Iterable[tuple[Any, ...]], replaced: Mapping[int, int]) -> None:
         """Versions that hold when they come, in the order of offsets.
 
         Args:
             rows: see `RawTable.answers`.
-            known: offsets of those of which an earlier version was remembered.
+            replaced: offset of those of which an earlier version was remembered -> the offset of that one.
         """
         for offset, identity, bad, at, instrument, score, *place, customer, case, time in rows:
             if time < self._terms.since:
                 self._strange.add(identity)
             told = identity in self._calls
-            if told and offset not in known:
-                self._strange.add(
-                    identity
-                )  # forgotten in between: the older one may have the higher revision
+            if told and replaced.get(offset) != self._newest[identity]:
+                # Forgotten in between, by this record or by a good one that is not among the rows: the follow-up of
+                # the older one stands, and may have the higher revision.
+                self._strange.add(identity)
             kind = self._terms.alarms[instrument][0] if bad else ""
             if bad and (customer or case):
                 due = at + self._terms.calls[kind]
@@ -68,6 +69,8 @@ class Answers:
                 self._calls[identity] = Call(kind, at, due, *_named(*place), *whom, instrument, score, None)
             elif told:
                 self._calls[identity] = None
+            if identity in self._calls:
+                self._newest[identity] = offset
 
     def __iter__(self) -> Iterator[tuple[str, Call]]:
         return (

@@ -7,6 +7,7 @@ record at a time by `versions.step`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ _IDS: dict[str, type[pl.DataType]] = {
     "id": pl.UInt64,
     "until": pl.Int64,
     "version": pl.Int64,
+    "offset": pl.Int64,
     "live": pl.Boolean,
 }
 _CELL: dict[str, type[pl.DataType]] = {"leaf": pl.UInt64, "minute": pl.Int64, "bin": pl.Int64}
@@ -37,14 +39,14 @@ class Span:
         changes: columns of CHANGES: what came into cells and left them.
         counted: offsets of the records that count, of those that were looked at one by one or not.
         retracted: offsets of those that retract.
-        known: offsets of those of both kinds of which an earlier version was remembered.
+        replaced: offset of those of both kinds of which an earlier version was remembered -> the offset of that one.
     """
 
     outcomes: Counter[tuple[int, str]]
     changes: pl.DataFrame
     counted: pl.Series
     retracted: pl.Series
-    known: frozenset[int]
+    replaced: Mapping[int, int]
 
 
 class Ledger:
@@ -88,7 +90,7 @@ class Ledger:
         counted = pl.concat([came["offset"], pl.Series(several.counted, dtype=pl.Int64)])
         gone = pl.Series(several.retracted, dtype=pl.Int64)
         retracted = pl.concat([single.filter(~pl.col("live"))["offset"], gone])
-        return Span(told, changes, counted, retracted, frozenset(several.renewed))
+        return Span(told, changes, counted, retracted, several.replaced)
 
     def _with_limits(self, rows: pl.DataFrame) -> pl.DataFrame:
         """With the watermark before each row less the horizon."""
@@ -123,11 +125,11 @@ class _Several:
         self.outcomes: list[str] = []
         self.counted: list[int] = []
         self.retracted: list[int] = []
-        self.renewed: list[int] = []  # of both
+        self.replaced: dict[int, int] = {}  # of both
         self._changes: list[tuple[Any, ...]] = []
         self._known = {
-            identity: Known(until, version, Cell(*cell) if live else None)
-            for identity, until, version, live, *cell in known.select(*_IDS, *_CELL).iter_rows()
+            identity: Known(until, version, offset, Cell(*cell) if live else None)
+            for identity, until, version, offset, live, *cell in known.select(*_IDS, *_CELL).iter_rows()
         }
 
     def take(self, rows: pl.DataFrame) -> None:
@@ -135,11 +137,11 @@ class _Several:
             _ENTANGLED
         ).iter_rows():
             before = self._known.get(identity)
-            done = step(before, at, limit, version, Cell(leaf, minute, bin_))
+            done = step(before, at, limit, version, offset, Cell(leaf, minute, bin_))
             if done.outcome == RETRACTED:
                 self.retracted.append(offset)
             if done.outcome in (COUNTED, RETRACTED) and before is not None and before.until >= limit:
-                self.renewed.append(offset)
+                self.replaced[offset] = before.offset
             if done.known is not None:
                 self._known[identity] = done.known
             self.outcomes.append(done.outcome)
@@ -154,7 +156,7 @@ class _Several:
 
     def frame(self) -> pl.DataFrame:
         rows = [
-            (identity, one.until, one.version, one.cell is not None, *(one.cell or (0, 0, 0)))
+            (identity, one.until, one.version, one.offset, one.cell is not None, *(one.cell or (0, 0, 0)))
             for identity, one in self._known.items()
         ]
         return pl.DataFrame(rows, schema=_IDS | _CELL, orient="row")

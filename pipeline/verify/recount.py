@@ -214,5 +214,5 @@ class Recount:
             answers = self._table.answers(partition, after, to, self._terms)
             held = pl.concat([span.counted, span.retracted]).rename("offset").to_frame()
             self._answers[partition].take(
-                answers.join(held, on="offset", how="semi", maintain_order="left").iter_rows(), span.known
+                answers.join(held, on="offset", how="semi", maintain_order="left").iter_rows(), span.replaced
             )

@@ -156,19 +156,16 @@ def _settled(
     applied: Mapping[Place, int],
 ) -> list[Event]:
     known: dict[tuple[int, str], Known] = {}
-    newest: dict[tuple[int, str], int] = {}
     events: list[Event] = []
     for row in rows.iter_rows(named=True):
         key = (row["p"], row["id"])
         limit = (NEVER if row["watermark"] is None else row["watermark"]) - horizon
         cell = Cell(len(events), row["at"] // 60_000, row["bin"])
         before = known.get(key)
-        done = step(before, row["at"], limit, row["revision"] * 2 + row["retracted"], cell)
-        events.append(_event(kind, topic, row, done.outcome, applied, metrics, newest.get(key)))
+        done = step(before, row["at"], limit, row["revision"] * 2 + row["retracted"], row["offset"], cell)
+        events.append(_event(kind, topic, row, done.outcome, applied, metrics, before and before.offset))
         if done.known is not None:
             known[key] = done.known
-        if done.known is not None and (before is None or done.known.version > before.version):
-            newest[key] = row["offset"]
     standing = {one.cell.leaf for one in known.values() if one.cell}
     return [replace(event, counts=place in standing) for place, event in enumerate(events)]
 

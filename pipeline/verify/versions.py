@@ -24,10 +24,11 @@ class Cell(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is remembered under an id: until when, the newest version, and the cell that it counts in."""
+    """What is remembered under an id: until when, the newest version, where it lies, and the cell it counts in."""
 
     until: int
     version: int
+    offset: int
     cell: Cell | None
 
 
@@ -40,7 +41,7 @@ class Step(NamedTuple):
     known: Known | None
 
 
-def step(known: Known | None, at: int, limit: int, version: int, cell: Cell) -> Step:
+def step(known: Known | None, at: int, limit: int, version: int, offset: int, cell: Cell) -> Step:
     """One record of an id.
 
     Args:
@@ -48,6 +49,7 @@ def step(known: Known | None, at: int, limit: int, version: int, cell: Cell) -> 
         at: when it happened, milliseconds since 1970.
         limit: the watermark before this record less the horizon.
         version: revision * 2 + retracted.
+        offset: of this record.
         cell: where it would count.
     """
     if at < limit:
@@ -60,4 +62,4 @@ def step(known: Known | None, at: int, limit: int, version: int, cell: Cell) -> 
     came = None if version % 2 else cell
     until = at if known is None else max(known.until, at)
     left = None if known is None else known.cell
-    return Step(COUNTED if came else RETRACTED, came, left, Known(until, version, came))
+    return Step(COUNTED if came else RETRACTED, came, left, Known(until, version, offset, came))

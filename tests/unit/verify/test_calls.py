@@ -38,15 +38,23 @@ def answer(offset, score, customer="anna", identity="r"):
 
 def test_an_answer_calls_while_its_newest_version_is_bad_and_somebody_is_known():
     answers = Answers(RECOUNTED_BY)
-    answers.take([answer(1, 3), answer(2, 5, customer=None, identity="s")], frozenset())
+    answers.take([answer(1, 3), answer(2, 5, customer=None, identity="s")], {})
     assert dict(answers) == {
         "r/answer": Call("detractor", HOUR, HOUR + DAY, "pay", "web", None, "anna", None, "nps", 3, None)
     }
-    answers.take([answer(3, 9)], frozenset({3}))
+    answers.take([answer(3, 9)], {3: 1})
     assert dict(answers) == {}
-    answers.take([answer(4, 0)], frozenset({4}))
+    answers.take([answer(4, 0)], {4: 3})
     assert [call.score for _, call in answers] == [0]
-    answers.take([answer(9, 9)], frozenset())  # the id was forgotten, and is another one now
+    answers.take([answer(9, 9)], {})  # the id was forgotten, and is another one now
+    assert (dict(answers), list(answers.not_judged())) == ({}, ["r/answer"])
+
+
+def test_an_id_that_was_forgotten_and_used_for_a_good_answer_is_not_judged_when_that_is_edited():
+    answers = Answers(RECOUNTED_BY)
+    answers.take([answer(1, 3)], {})
+    # Offset 5 is a first version that is good: it is not among the rows that verify reads.
+    answers.take([answer(7, 9)], {7: 5})
     assert (dict(answers), list(answers.not_judged())) == ({}, ["r/answer"])
 
 

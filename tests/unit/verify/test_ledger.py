@@ -86,3 +86,12 @@ def test_what_came_before_the_raw_rows_is_not_judged():
         True, True, False,
     ]  # fmt: skip
     assert ledger.cold_day == 8
+
+
+def test_what_a_version_replaces_is_told_also_across_spans_and_not_once_it_is_forgotten():
+    rows = as_frame([(1, 0, 0, False, 1), (1, 1, 1, False, 2), (2, 1, 0, False, 3), (1, 9, 2, False, 4)], 0)
+    rows = pl.concat([rows, as_frame([(1, 9, 3, True, 5), (2, 9, 4, False, 5)], 4)])
+    ledger = Ledger(HORIZON)
+    told = [dict(ledger.take(part).replaced) for part in (rows[:1], rows[1:3], rows[3:5], rows[5:])]
+    # Offset 3 comes nine minutes in, with the watermark still at one: 1 is remembered. 5 comes behind the horizon of 2.
+    assert told == [{}, {1: 0}, {3: 1, 4: 3}, {}]
