@@ -55,12 +55,11 @@ class _Query:
     """All columns of one block in one query: each has a price, and polars shares out the work within one."""
 
     def __init__(self, block: Block, good: Int64s | None) -> None:
-        values = list(block.values)
-        self._raw = values if good is None else [values[row] for row in good.tolist()]
         self._good: Int64s | slice = slice(None) if good is None else good
-        self._start = block.start[self._good]
         self._records = len(block)
-        self._sources: dict[str, pl.Series] = {"raw": pl.Series(self._raw, dtype=pl.Binary)}
+        self._rows = len(block) if good is None else len(good)
+        self._raw = pl.Series([block.raw], dtype=pl.Binary)
+        self._sources: dict[str, pl.Series] = {"raw": _repeated(self._raw, self._rows)}
 
     def run(self, columns: Sequence[pl.Expr]) -> pl.DataFrame:
         return pl.DataFrame(self._sources).select(columns)
@@ -72,7 +71,7 @@ class _Query:
         elif isinstance(found, Numbers):
             column = self._nulled(self._source(found.value[self._good]).cast(kind), found.present)
         elif isinstance(found, Texts):
-            at, size = found.start[self._good] - self._start, found.size[self._good]
+            at, size = found.start[self._good], found.size[self._good]
             column = self._nulled(_cut(self._source(at), self._source(size), kind), found.present)
         else:
             column = self._source(self._maps(found))
@@ -92,16 +91,21 @@ class _Query:
     def _maps(self, found: Entries) -> pl.Series:
         """Entries to lists: of the good records only, their rows counted among those."""
         place = np.full(self._records, -1, np.int64)
-        place[self._good] = np.arange(len(self._raw))
+        place[self._good] = np.arange(self._rows)
         row = place[found.row]
         kept = np.flatnonzero(row >= 0)
         row = row[kept]
-        source = {"raw": self._sources["raw"].gather(row)}
+        source = {"raw": _repeated(self._raw, len(row))}
         for name, texts in (("key", found.key), ("value", found.value)):
-            source |= {f"{name} at": pl.Series(texts.start[kept] - self._start[row])}
+            source |= {f"{name} at": pl.Series(texts.start[kept])}
             source |= {f"{name} size": pl.Series(texts.size[kept])}
         cuts = [_cut(pl.col(f"{k} at"), pl.col(f"{k} size"), pl.String()).alias(k) for k in ("key", "value")]
-        return _lists(row, pl.DataFrame(source).select(cuts).to_struct("entry"), len(self._raw))
+        return _lists(row, pl.DataFrame(source).select(cuts).to_struct("entry"), self._rows)
+
+
+def _repeated(raw: pl.Series, times: int) -> pl.Series:
+    """The same bytes in every row, in memory once: polars cuts row by row, and is slow to cut many from one value."""
+    return raw.new_from_index(0, times)
 
 
 def _cut(at: pl.Expr, size: pl.Expr, kind: pl.DataType) -> pl.Expr:
