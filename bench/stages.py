@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.responses import Responses, responses
-from pipeline.cli.worker import _keep_freed_memory
+from pipeline.cli.memory import keep_freed_memory
 from pipeline.config import Settings
 from pipeline.events import batch as batch_module
 from pipeline.events import part as part_module
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, default=500_000)
     parser.add_argument("--rate", type=float, default=1000.0)
     given = parser.parse_args(arguments)
-    _keep_freed_memory()
+    keep_freed_memory()
     search_seldom()
     watch = measure(responses(given.records, rate=given.rate))
     print("\n".join(watch.table(given.records)))

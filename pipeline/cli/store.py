@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.cli.common import ConfigOption, console, fail, load_settings
+from pipeline.cli.memory import keep_freed_memory
 
 
 def run(config: ConfigOption = None) -> None:
@@ -17,6 +18,7 @@ def run(config: ConfigOption = None) -> None:
     folder = settings.store.folder
     if folder is None:
         fail("store.dsn names a ClickHouse server, so there is no embedded store to run: use chdb:///folder")
+    keep_freed_memory()  # a batch of rows has many megabytes
     from pipeline.embedded.store import serve
 
     token = settings.store.token

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.common import ConfigOption, fail, load_settings
+from pipeline.cli.memory import keep_freed_memory
 
 _PARTS = ("tally", "roll", "archive")
 
@@ -42,7 +43,7 @@ def run(
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     # it gives what it freed back to the kernel after half a second, and faults it in anew with the next batch
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000")
-    _keep_freed_memory()
+    keep_freed_memory()
     import uvloop
 
     from pipeline.embedded.keeper import StoreKeeper
@@ -51,16 +52,3 @@ def run(
 
     search_seldom()
     sys.exit(uvloop.run(work(settings, StoreKeeper(settings), parts, drain=drain)))
-
-
-def _keep_freed_memory() -> None:
-    """Glibc gives every large block back to the kernel at once; faulting it in anew costs more than decoding it."""
-    import ctypes
-
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return  # another C library
-    # one arena: the others give their pages back whatever these thresholds say
-    for parameter, value in ((-3, 32 << 20), (-1, 256 << 20), (-8, 1)):  # mmap and trim thresholds, arenas
-        mallopt(parameter, value)
