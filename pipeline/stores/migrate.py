@@ -133,6 +133,7 @@ def bring_up(client: Client, settings: Settings) -> list[str]:
         settings.stages(),
     )
     _note_rules(client, settings)
+    _note_horizons(client, settings)
     return applied
 
 
@@ -145,6 +146,17 @@ def _note_rules(client: Client, settings: Settings) -> None:
     counted = known or client.query("SELECT 1 FROM outcome_counts LIMIT 1").result_rows
     since = datetime.now(UTC) if counted else datetime(1970, 1, 1, tzinfo=UTC)
     client.insert("measuring_rules", [[since, rules]], ["since", "rules"])
+
+
+def _note_horizons(client: Client, settings: Settings) -> None:
+    """Write down how long ids of each input are remembered from now on, if it is longer or shorter than before."""
+    query = "SELECT input, argMax(milliseconds, since) FROM horizons GROUP BY input"
+    known = {row[0]: row[1] for row in client.query(query).result_rows}
+    for source in ("responses", "touchpoints"):
+        horizon = round(settings.horizon_of(source) * 1000)
+        if known.get(source) != horizon:
+            since = datetime.now(UTC) if source in known else datetime(1970, 1, 1, tzinfo=UTC)
+            client.insert("horizons", [[source, since, horizon]], ["input", "since", "milliseconds"])
 
 
 def _other_retention(client: Client, database: str, seconds: float) -> Iterable[str]:

@@ -64,11 +64,14 @@ class Verification:
         self._since = told.rules_since(client, terms.rules)
         terms = replace(terms, since=self._since)
         metrics = told.metrics_of_instruments(client)
+        changed = told.horizons_since(client)
         oldest = round((time.time() - raw_retention) * 1000)
         surveys = dict.fromkeys(metrics, told.SURVEY)
         self._tables = {kind: RawTable(client, kind, surveys) for kind in KINDS}
         self._recounts = {
-            f"{prefix}.{kind}": Recount(self._tables[kind], f"{prefix}.{kind}", horizons[kind], oldest, terms)
+            f"{prefix}.{kind}": Recount(
+                self._tables[kind], f"{prefix}.{kind}", horizons[kind], changed.get(kind, 0), oldest, terms
+            )
             for kind in KINDS
         }
         self._mapping = metrics

@@ -75,6 +75,17 @@ class RawTable:
         )
         return {p: Beginning(first, time) for p, first, time in rows.iter_rows()}
 
+    def arrived_since(self, time: int) -> dict[int, Beginning]:
+        """Of each partition the first row that came at a time or later, or the offset behind the last row."""
+        rows = frame(
+            self._client,
+            "SELECT toInt64(kafka_partition) AS p, ifNull(minOrNullIf(kafka_offset, "  # noqa: S608 - a table of ours
+            "kafka_time >= fromUnixTimestamp64Milli({time:Int64})), max(kafka_offset) + 1) AS first "
+            f"FROM {self.kind} WHERE p < {ASIDE} GROUP BY p",
+            time=time,
+        )
+        return {p: Beginning(first, time) for p, first in rows.iter_rows()}
+
     def rows(self, partition: int, after: int, to: int) -> pl.DataFrame:
         """What `Ledger.take` wants of the offsets after `after` up to `to`."""
         kind = self.kind

@@ -53,11 +53,14 @@ class Recount:
         table: its raw rows.
         topic: its full name.
         horizon: milliseconds.
+        since: kafka_time from which on records are counted by that horizon, ms; 0: all of them.
         oldest: kafka_time before which rows may have been dropped by the retention of the raw table, ms.
         terms: of the configuration.
     """
 
-    def __init__(self, table: RawTable, topic: str, horizon: int, oldest: int, terms: Terms) -> None:
+    def __init__(
+        self, table: RawTable, topic: str, horizon: int, since: int, oldest: int, terms: Terms
+    ) -> None:
         self.topic = topic
         self.kind = table.kind
         self.outcomes: Counter[tuple[int, int, str]] = (
@@ -67,6 +70,7 @@ class Recount:
         self.position: dict[int, int] = {}
         self._table = table
         self._horizon = horizon
+        self._since = since
         self._oldest = oldest
         self._terms = terms
         self._sums = Sums()
@@ -86,8 +90,10 @@ class Recount:
         """
         for partition, begin in restarted.items():
             self._open(partition, begin - 1)
-        for partition, first in self._table.beginnings().items():
-            dropped = first.late(told.get(partition), self._oldest)
+        ours = self._table.arrived_since(self._since) if self._since else {}
+        for partition, held in self._table.beginnings().items():
+            first = ours.get(partition, held)
+            dropped = first.offset > held.offset or held.late(told.get(partition), self._oldest)
             if dropped and first.offset > restarted.get(partition, -1):
                 self._open(partition, first.offset - 1, first.time + HOUR_MS)
                 self._from[partition] = first
@@ -96,7 +102,7 @@ class Recount:
 
     @property
     def whole(self) -> bool:
-        """Nothing was dropped yet."""
+        """All rows are there, and were counted by the horizon of now."""
         return not self._from
 
     @property

@@ -93,6 +93,19 @@ def rules_since(client: Client, rules: str) -> int:
     return NOT_TOLD if last and last != rules else max(0, int(changed))
 
 
+def horizons_since(client: Client) -> dict[str, int]:
+    """Input -> from which kafka_time on its horizon is the one of now, milliseconds since 1970; 0: always.
+
+    A reset has everything counted anew, by that of now.
+    """
+    rows = frame(
+        client,
+        "SELECT input, toUnixTimestamp64Milli(maxIf(since, since > (SELECT max(saved) FROM resets))) AS changed "
+        "FROM horizons GROUP BY input",
+    )
+    return {name: max(0, changed) for name, changed in rows.iter_rows()}
+
+
 def metrics_of_instruments(client: Client) -> dict[str, str]:
     """Instrument -> metric."""
     return dict(frame(client, "SELECT name, metric FROM instruments FINAL").iter_rows())
