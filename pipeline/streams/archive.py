@@ -121,7 +121,7 @@ class Archive:
             if lost(consumer):
                 log.error("the archive has fallen out of its group, joining again")
                 await self._given_up(list(self._stored))
-            else:
+            while self._pending.rows:
                 await self._store(consumer)
             await self._written()
         finally:
@@ -200,9 +200,10 @@ class Archive:
 
     async def _store(self, consumer: Any) -> None:
         """Make rows of what is pending, and begin to store them as soon as those before them are stored."""
-        generation, pending = self._generation, self._pending
-        positions = await known_positions(consumer, consumer.assignment())
-        self._pending = Pending()
+        generation = self._generation
+        pending, waits = self._pending.split(self._pace, asyncio.get_running_loop().time())
+        self._pending = waits
+        positions = await known_positions(consumer, consumer.assignment()) | waits.begins
         tables = await self._decoded(consumer, pending)
         if tables is None or not await self._written() or generation != self._generation:
             return  # what we read behind a batch that is not stored is for whoever reads it again

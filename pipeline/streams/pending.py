@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from pipeline.events.records import Records
 
 Fetched = Mapping[TopicPartition, Records]
 _AGAIN = 0.02  # seconds after which to look whether the store is done
+_WAITS = 3  # times the seconds of the pace: for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,29 @@ class Pending:
         """
         much = self.rows >= pace.rows or self.bytes >= pace.bytes
         return much or (not busy and (not self.rows or now - self.since >= pace.seconds))
+
+    def split(self, pace: Pace, now: float) -> tuple[Pending, Pending]:
+        """What to store now, and what may wait for more of its kind.
+
+        Each table costs a statement, however few its rows are. So of a full batch, which the next one follows at once,
+        topics with less than an equal share of the records wait; not for long.
+        """
+        if self.rows < pace.rows or self.bytes >= pace.bytes or now - self.since >= _WAITS * pace.seconds:
+            return self, Pending()
+        rows = Counter[str]()
+        for tp, parts in self.records.items():
+            rows[tp.topic] += sum(map(len, parts))
+        much, little = Pending(), Pending()
+        for tp, parts in self.records.items():
+            into = much if rows[tp.topic] * len(rows) >= self.rows else little
+            for records in parts:
+                into.add({tp: records}, self.since)
+        return much, little
+
+    @property
+    def begins(self) -> dict[TopicPartition, int]:
+        """The first offset of each partition."""
+        return {tp: parts[0].first for tp, parts in self.records.items()}
 
     def left(self, pace: Pace, now: float, *, busy: bool) -> float:
         """Seconds until it may be time to store, if nothing more comes."""
