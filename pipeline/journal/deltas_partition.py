@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from pipeline.events.records import Records
@@ -11,7 +11,7 @@ from pipeline.journal.deltas import Delta, unpack_delta
 from pipeline.journal.journal import JournalBroken, Run, run_here
 from pipeline.journal.log import Log, OutOfRange
 from pipeline.journal.roll_snapshot import Board, RollSnapshots, dump, restore
-from pipeline.journal.rollup import Folded, Rollup
+from pipeline.journal.rollup import Folded, Rollup, Source
 from pipeline.measures.cells import Series
 
 CELLS_AT_ONCE = 10_000
@@ -46,6 +46,7 @@ class DeltasPartition(Generic[B]):
         board: the windows over its cells.
         position: the offset to read next.
         base: the offset that the last snapshot stands for; 0 before the first.
+        done: the cells of the deltas before this offset are published.
         grown: bytes that were folded since the last snapshot.
     """
 
@@ -65,7 +66,7 @@ class DeltasPartition(Generic[B]):
         self.rollup = Rollup()
         self.board = new_board()
         self.position = 0
-        self.base = 0
+        self.base = self.done = 0
         self.grown = 0
         self._snapshot_bytes = 0
         self._name = name
@@ -77,6 +78,7 @@ class DeltasPartition(Generic[B]):
         self._pause = pause
         self._run = run
         self._snapshot_floor = snapshot_floor
+        self._aim: tuple[int, Mapping[Source, int]] = (0, {})  # a position, and the numbers taken before it
 
     async def recover(self) -> None:
         """Fold the log up to its end as of now. What was folded stays folded if the log stops answering: call again."""
@@ -113,7 +115,15 @@ class DeltasPartition(Generic[B]):
             await self._send(rollup.leaves, batch.cells)
             rollup.published(batch)
             sent += len(batch)
+        self._note_done()
         return sent
+
+    def _note_done(self) -> None:
+        """Far behind, some cells always wait: then `done` moves from aim to aim."""
+        waiting, published = self.rollup.waiting, self.rollup.done
+        position, numbers = self._aim if waiting else (self.position, {})
+        if all(published.get(source, 0) >= number for source, number in numbers.items()):
+            self.done, self._aim = position, (self.position, self.rollup.numbers)
 
     async def tidy(self) -> bool:
         """A snapshot, once enough was folded since the last one; whether one stands. Else the next time does it."""

@@ -54,6 +54,10 @@ class Handler(Protocol):
         """Others own these now."""
         ...
 
+    def done(self, partition: int) -> int:
+        """Before this offset everything is settled, and what was derived from it is acknowledged."""
+        ...
+
     @property
     def partitions(self) -> Collection[int]:
         """What is owned."""

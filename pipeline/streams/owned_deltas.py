@@ -35,6 +35,11 @@ class Owned(Kept):
         """The offset to read next."""
         return self.partition.position
 
+    @property
+    def done(self) -> int:
+        """The cells of the deltas before this offset are published."""
+        return self.partition.done
+
     def board(self, now_ms: int, most: int) -> Scoreboard:
         """The windows, brought to `now_ms`, as far as that takes no more than `most` cells.
 

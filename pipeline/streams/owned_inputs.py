@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Mapping
 
 from pipeline.journal.partition import SourcePartition
@@ -29,11 +30,24 @@ class Owned(Kept):
         self.expired = 0
         self.behind = 0
         self.read_to = 0  # before this offset there is nothing more to read
+        self._owing: deque[tuple[int, int]] = deque()
+        self._done = 0
 
     @property
     def reached(self) -> int:
         """The last offset that is settled."""
         return self.partition.state.applied
+
+    @property
+    def done(self) -> int:
+        """What lies before this offset is settled, told, and sent on."""
+        while self._owing and self._owing[0][1] <= self.partition.state.published:
+            self._done = self._owing.popleft()[0] + 1
+        return self._done
+
+    def told_to(self, applied: int, owed: int) -> None:
+        """The outcomes up to an offset were told; the effects up to `owed` may not be sent on yet."""
+        self._owing.append((applied, owed))
 
     @property
     def idle(self) -> bool:

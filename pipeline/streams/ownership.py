@@ -27,6 +27,11 @@ class Kept(ABC):
     def reached(self) -> int:
         """The offset up to which it is read."""
 
+    @property
+    @abstractmethod
+    def done(self) -> int:
+        """What lies before this offset is settled, and what was derived from it is acknowledged."""
+
     def still_for(self, seconds: float) -> bool:
         """That offset has not moved for so long, as far as those who asked could see."""
         reached, now = self.reached, time.monotonic()
@@ -71,6 +76,11 @@ class Ownership(Generic[K]):
     def partitions(self) -> Collection[int]:
         """Numbers of the owned partitions."""
         return sorted(self._owned)
+
+    def done(self, partition: int) -> int:
+        """How far a partition is done, and may be committed: see `Kept`; 0 if it is not ours."""
+        owned = self._owned.get(partition)
+        return owned.done if owned else 0
 
     def own(self, partitions: Collection[int]) -> None:
         """These are ours now."""

@@ -1,5 +1,7 @@
 """Faust's consumer without the bookkeeping that loses records. It only keeps replays short: exactness is the journal's.
 
+But a drain goes by what others have committed. So that is what is done for good: written to the journal, and sent on.
+
 Stock Faust commits past records in flight, drops acknowledgements at every rebalance before it commits them, and takes
 a partition out of the fetch for a whole second when a buffer is full.
 """
@@ -8,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import uvloop
 from faust.transport.drivers import aiokafka as driver
@@ -25,14 +27,22 @@ _LONGEST_FETCH_MS = 100
 _faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
 
 
+class Handler(Protocol):
+    """Settles what is read of a topic."""
+
+    def done(self, partition: int) -> int:
+        """Before this offset everything is settled, and what was derived from it is acknowledged."""
+        ...
+
+
 def transport(
-    app: Any, topics: Collection[str], mandate: Mandate, stopped: Callable[[], bool]
+    app: Any, handlers: Mapping[str, Handler], mandate: Mandate, stopped: Callable[[], bool]
 ) -> driver.Transport:
     """The transport for `app.transport`.
 
     Args:
         app: whose.
-        topics: these are fetched in columns.
+        handlers: by topic; these are fetched in columns.
         mandate: follows the heartbeats, and ends with what is taken back.
         stopped: whether to give up waiting for the broker; called in the consumer's thread.
     """
@@ -45,7 +55,7 @@ def transport(
             await persist(self._connect, "the broker", stopped=stopped)
             self.time_started = time.monotonic()
             # nothing is subscribed yet, so nothing has been fetched
-            columnar.install(self._consumer, topics)
+            columnar.install(self._consumer, handlers)
             mandate.follow(self._consumer)
 
         async def _connect(self) -> None:
@@ -63,7 +73,7 @@ def transport(
     class Transport(driver.Transport):
         pass
 
-    Consumer.mandate, Transport.Consumer = mandate, Consumer
+    Consumer.mandate, Consumer.handlers, Transport.Consumer = mandate, handlers, Consumer
     return Transport(app.conf.broker_consumer, app)
 
 
@@ -81,13 +91,15 @@ class QuickThread(driver.AIOKafkaConsumerThread):
 
 
 class SafeConsumer(driver.Consumer):
-    """Commits the highest acknowledged offset below the first offset of any batch in flight.
+    """Commits the highest acknowledged offset that is done, below the first offset of any batch in flight.
 
     Attributes:
+        handlers: by topic, they say what is done.
         mandate: ends before we join the group again, and so before others are given what was ours.
     """
 
     logger = _faust_log
+    handlers: Mapping[str, Handler]
     mandate: Mandate
 
     @property
@@ -104,7 +116,8 @@ class SafeConsumer(driver.Consumer):
     def _new_offset(self, tp: Any) -> int | None:
         acked = self._acked[tp]
         in_flight = [_first(m) for m in list(self._unacked_messages) if m.tp == tp and not m.acked]
-        done = [offset for offset in acked if not in_flight or offset < min(in_flight)]
+        end = min([self.handlers[tp.topic].done(tp.partition), *in_flight])
+        done = [offset for offset in acked if offset < end]
         if not done:
             return None
         highest = max(done)

@@ -250,14 +250,15 @@ class Tally(Ownership[Owned]):
         async with owned.lock:  # a fold may run in a thread: counts and applied offset must be of one moment
             state = owned.partition.state
             version, outcomes, numbers = state.applied, dict(state.outcomes), dict(state.numbers)
+            owed = max(state.outbox, default=0)
             days = set(owned.untold)
             owned.untold.clear()
         number = owned.partition.partition
         key = f"{self.topic}-{number}".encode()
         # what the roll still has to take comes first, so that nobody reads counts that seem to be in the cells
-        owed = [progress_value(f"deltas/{q}", {(self.topic, number): last}) for q, last in numbers.items()]
-        owed += sent_values(self.topic, sent)
-        values = [*owed, *outcome_records(self.topic, number, version, outcomes, sorted(days))]
+        values = [progress_value(f"deltas/{q}", {(self.topic, number): last}) for q, last in numbers.items()]
+        values += sent_values(self.topic, sent)
+        values += outcome_records(self.topic, number, version, outcomes, sorted(days))
         target = partition_of(key, self._partitions)
         try:
             await self._outputs.send([Send(OUTCOMES, target, [(key, value) for value in values])])
@@ -265,3 +266,4 @@ class Tally(Ownership[Owned]):
             owned.untold |= days
             raise
         owned.told_sent = sent
+        owned.told_to(version, owed)

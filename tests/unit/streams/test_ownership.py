@@ -1,4 +1,4 @@
-"""What a worker owns the group alone decides, whatever is still under way."""
+"""What a worker owns the group alone decides, whatever is still under way; what it commits is done for good."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from faust.types import TP
 
 from pipeline.config import Settings
 from pipeline.events.records import Records
 from pipeline.streams.drain import _rolled
+from pipeline.streams.owned_inputs import Owned
 from pipeline.streams.roll import Roll
+from pipeline.streams.safe_consumer import SafeConsumer
 from pipeline.streams.tally import Tally
 from tests.support.memory_log import MemoryLog
 
@@ -53,3 +56,38 @@ async def test_work_under_way_goes_on_for_nobody():
     one.forget([3])
     assert await batch
     assert not one.partitions
+
+
+@pytest.mark.parametrize(
+    ("done", "in_flight", "committed"), [(0, [], None), (9, [], 5), (10, [], 10), (99, [7], 5), (99, [], 20)]
+)
+def test_only_what_is_sent_on_is_committed(done, in_flight, committed):
+    """A drain goes by it: a worker that is killed with a commit ahead of what it sent would leave that to nobody."""
+    tp, consumer = TP("responses", 3), SafeConsumer.__new__(SafeConsumer)
+    consumer.handlers = {"responses": SimpleNamespace(done=lambda _: done)}
+    consumer._acked, consumer._acked_index = {tp: [4, 9, 19]}, {tp: {4, 9, 19}}
+    consumer._unacked_messages = [
+        SimpleNamespace(tp=tp, acked=False, value=None, offset=first) for first in in_flight
+    ]
+    assert consumer._new_offset(tp) == committed
+    assert consumer._acked[tp] == [offset for offset in (4, 9, 19) if offset >= (committed or 0)]
+
+
+def test_an_input_is_done_when_its_outcomes_are_told_and_all_that_was_owed_then_is_sent():
+    state = SimpleNamespace(published=0)
+    one = Owned(SimpleNamespace(state=state))
+    found = []
+    for published, told in (
+        (0, None),
+        (0, (10, 1)),
+        (0, (20, 3)),
+        (1, None),
+        (2, (30, 4)),
+        (4, None),
+        (4, (40, 0)),
+    ):
+        state.published = published
+        if told:
+            one.told_to(*told)
+        found.append(one.done)
+    assert found == [0, 0, 0, 11, 11, 31, 41]
