@@ -65,7 +65,7 @@ class Registry:
         self._seconds = answer_seconds
         self._known: dict[int, RecordSchema | None] = {}
         self._noes: dict[int, float] = {}
-        self._asking = asyncio.Lock()
+        self._asking: dict[int, asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -82,7 +82,9 @@ class Registry:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connections."""
+        """Ask no more, and close the connections."""
+        for asking in self._asking.values():
+            asking.cancel()
         if self._session is not None:
             await self._session.close()
 
@@ -95,12 +97,14 @@ class Registry:
         return {one: schema for one in ids if (schema := known.get(one)) is not None}
 
     async def learn(self, ids: Sequence[int]) -> None:
-        """Ask what these ids are, for as long as it takes; `lookup` knows afterwards."""
-        async with self._asking:
-            self._forget_noes()
-            left = [one for one in ids if one not in self._known]
-            while left:
-                left = await self._patiently(self._ask_some, left)
+        """Ask what these ids are, for as long as it takes; `lookup` knows afterwards.
+
+        One that gets no answer keeps nobody waiting who needs others, and is asked for once, whoever waits for it.
+        """
+        self._forget_noes()
+        left = [one for one in ids if one not in self._known]
+        for start in range(0, len(left), _AT_ONCE):
+            await asyncio.gather(*map(self._learn, left[start : start + _AT_ONCE]))
         refused = [one for one in ids if self._known.get(one) is None]
         if refused:
             extra = {"registry": self.name, "ids": refused[:5], "n": len(refused)}
@@ -115,8 +119,7 @@ class Registry:
         Raises:
             FeedbackError: it does not have all of our schemas.
         """
-        async with self._asking:
-            ids = {one: await self._patiently(self._find, subject_of(one, prefix), one) for one in newest()}
+        ids = {one: await self._patiently(self._find, subject_of(one, prefix), one) for one in newest()}
         self._known |= {number: one for one, number in ids.items()}
         return {header(one.schema_id): header(number) for one, number in ids.items()}
 
@@ -145,17 +148,17 @@ class Registry:
             raise FeedbackError(msg)
         raise RegistryAway(_why(status))
 
-    async def _ask_some(self, ids: Sequence[int]) -> list[int]:
-        """Ask about the first of them; the others."""
-        now, rest = ids[:_AT_ONCE], list(ids[_AT_ONCE:])
-        answers = await asyncio.gather(*map(self._ask, now), return_exceptions=True)
-        for one, answer in zip(now, answers, strict=True):
-            if not isinstance(answer, BaseException):
-                self._remember(one, answer)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return rest
+    async def _learn(self, schema_id: int) -> None:
+        if schema_id in self._known:
+            return
+        if schema_id not in self._asking:
+            asking = asyncio.create_task(self._ask_until_known(schema_id))
+            asking.add_done_callback(lambda _: self._asking.pop(schema_id))
+            self._asking[schema_id] = asking
+        await asyncio.shield(self._asking[schema_id])  # others may wait for it, too
+
+    async def _ask_until_known(self, schema_id: int) -> None:
+        self._remember(schema_id, await self._patiently(self._ask, schema_id))
 
     def _remember(self, schema_id: int, schema: RecordSchema | None) -> None:
         self._known[schema_id] = schema
@@ -166,7 +169,7 @@ class Registry:
             log.info("learned a schema", extra=extra)
 
     def _forget_noes(self) -> None:
-        """Only before something is asked: whoever was told to decode again must find all that it asked for."""
+        """Only before something is asked, and seldom: whoever was told to decode again asks again otherwise."""
         limit = time.monotonic() - (_NO_SECONDS if len(self._noes) < _MOST_NOES else 0.0)
         for one in [one for one, since in self._noes.items() if since < limit]:
             del self._noes[one], self._known[one]

@@ -16,6 +16,7 @@ class FakeRegistry:
         schemas: id -> schema text, or a whole answer.
         subjects: subject -> ids of its versions.
         asked: the ids asked for, in order.
+        silent: ids about which it never answers.
         trouble: "silent" (never answers), "broken" (500), "lost" (a proxy's 404 page), "login" (401); "" for none.
     """
 
@@ -23,6 +24,7 @@ class FakeRegistry:
         self.schemas: dict[int, Any] = {}
         self.subjects: dict[str, list[int]] = {}
         self.asked: list[int] = []
+        self.silent: set[int] = set()
         self.trouble = ""
         self.port = 0
         self.incompatible = False
@@ -69,6 +71,8 @@ class FakeRegistry:
     async def _by_id(self, request: web.Request) -> web.Response:
         number = int(request.match_info["id"])
         self.asked.append(number)
+        if number in self.silent:
+            await asyncio.sleep(3600)
         found = self.schemas.get(number)
         if found is None:
             return web.json_response({"error_code": 40403, "message": "Schema not found"}, status=404)

@@ -125,6 +125,18 @@ async def test_a_batch_of_strange_ids_is_asked_for_in_pieces(fake, registry):
     assert list(registry.lookup(ids)) == [2_999]
 
 
+async def test_an_id_without_an_answer_keeps_nobody_waiting_who_needs_another(fake, registry):
+    fake.schemas, fake.silent = {77: RESPONSE.text, 78: RESPONSE.text}, {78}
+    waits = asyncio.create_task(registry.learn([77, 78]))
+    gives_up = asyncio.create_task(registry.learn([78]))
+    await asyncio.wait_for(registry.learn([77]), 10)
+    gives_up.cancel()
+    fake.silent = set()
+    await asyncio.wait_for(waits, 10)
+    assert list(registry.lookup([77, 78])) == [77, 78]
+    assert fake.asked.count(77) == 1
+
+
 async def test_a_no_is_asked_about_again_later(fake, registry, monkeypatch):
     await registry.learn([77])
     assert registry.lookup([77]) == {}
