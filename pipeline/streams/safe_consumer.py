@@ -21,9 +21,11 @@ from pipeline.streams import columnar
 from pipeline.streams.connection import COMMITTED
 from pipeline.streams.membership import Mandate, begin, lost
 from pipeline.streams.patience import persist
+from pipeline.streams.waiting import Room
 
 _IN_FLIGHT_SECONDS = 4.0
 _LONGEST_FETCH_MS = 100
+_ALL_ASIDE = 0.1  # seconds
 _faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
 
 
@@ -36,13 +38,18 @@ class Handler(Protocol):
 
 
 def transport(
-    app: Any, handlers: Mapping[str, Handler], mandate: Mandate, stopped: Callable[[], bool]
+    app: Any,
+    handlers: Mapping[str, Handler],
+    rooms: Mapping[str, Room],
+    mandate: Mandate,
+    stopped: Callable[[], bool],
 ) -> driver.Transport:
     """The transport for `app.transport`.
 
     Args:
         app: whose.
         handlers: by topic; these are fetched in columns.
+        rooms: by topic; what they put aside is not fetched.
         mandate: follows the heartbeats, and ends with what is taken back.
         stopped: whether to give up waiting for the broker; called in the consumer's thread.
     """
@@ -73,7 +80,8 @@ def transport(
     class Transport(driver.Transport):
         pass
 
-    Consumer.mandate, Consumer.handlers, Transport.Consumer = mandate, handlers, Consumer
+    Consumer.mandate, Consumer.handlers, Consumer.rooms = mandate, handlers, rooms
+    Transport.Consumer = Consumer
     return Transport(app.conf.broker_consumer, app)
 
 
@@ -95,11 +103,13 @@ class SafeConsumer(driver.Consumer):
 
     Attributes:
         handlers: by topic, they say what is done.
+        rooms: by topic; what they put aside is not fetched.
         mandate: ends before we join the group again, and so before others are given what was ours.
     """
 
     logger = _faust_log
     handlers: Mapping[str, Handler]
+    rooms: Mapping[str, Room]
     mandate: Mandate
 
     @property
@@ -112,6 +122,18 @@ class SafeConsumer(driver.Consumer):
 
     def on_buffer_full(self, tp: Any) -> None:
         """Nothing: a full queue holds the fetch back by itself."""
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109  as Faust names it
+        """Of the partitions that are not put aside. Faust's own way to pause one ends with each rebalance."""
+        wanted = {tp for tp in active_partitions if not self._aside(tp)}
+        if wanted:
+            return await super()._getmany(wanted, timeout)
+        await self.sleep(_ALL_ASIDE)  # an empty set would mean all of them
+        return {}
+
+    def _aside(self, tp: Any) -> bool:
+        room = self.rooms.get(tp.topic)
+        return room is not None and tp.partition in room.aside
 
     def _new_offset(self, tp: Any) -> int | None:
         acked = self._acked[tp]

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from pipeline.events.partition import partition_of
 from pipeline.events.records import Records
@@ -15,6 +16,7 @@ from pipeline.journal.log import Unknown
 from pipeline.journal.outbox import Outputs, Send
 from pipeline.journal.partition import Decision, SourcePartition
 from pipeline.streams.along import Offer, offer_nobody
+from pipeline.streams.apart import Apart
 from pipeline.streams.outgoing import OUTCOMES, progress_value, sent_values
 from pipeline.streams.owned_inputs import Owned
 from pipeline.streams.ownership import Ownership
@@ -24,6 +26,7 @@ from pipeline.streams.tally_metrics import TallyMetrics
 log = logging.getLogger(__name__)
 _STUCK = 15.0  # seconds without progress after which the worker reads for itself
 _DRAIN_PATIENCE = 2.0
+_PATIENCE = 0.25  # seconds for which partitions wait for one among them that is stuck
 
 
 class Tally(Ownership[Owned]):
@@ -53,6 +56,10 @@ class Tally(Ownership[Owned]):
         self._outputs = outputs
         self._metrics = metrics
         self._offer = offer
+        self._publishing = Apart(self._publish, _PATIENCE)
+        self._telling = Apart(self._tell_outcomes, _PATIENCE)
+        self._observing = Apart(self._observe, _PATIENCE)
+        self._passing = Apart(self._pass_time, _PATIENCE)
         self._busy = 0  # batches that are being settled, or wait for it
         self._delivered = time.monotonic()  # when the last one was done
 
@@ -93,11 +100,11 @@ class Tally(Ownership[Owned]):
 
     async def tick(self) -> int:
         """Send what is owed downstream; how many effects went out. One partition does not wait for another."""
-        return sum(await asyncio.gather(*map(self._publish, self._ready())))
+        return sum(await self._publishing.each(self._ready()))
 
     async def tell(self) -> None:
         """Send the outcome counts that changed. They wait for a batch that is being settled; what is owed does not."""
-        await asyncio.gather(*map(self._tell_outcomes, self._ready()))
+        await self._telling.each(self._ready())
 
     async def drained(self, partition: int, end: int) -> bool:
         """Everything before `end` is applied and everything it owes was sent."""
@@ -117,18 +124,22 @@ class Tally(Ownership[Owned]):
 
     async def observe(self) -> None:
         """Tell Prometheus how far behind we are, and help a delivery that is stuck."""
-        for p, owned in list(self._owned.items()):
-            if not owned.ready:
-                continue
-            owned.told.tell(self._metrics, self.topic, owned.partition)
-            behind = owned.behind = await owned.partition.behind()
-            self._metrics.lag(self.topic, p, behind)
-            if behind and owned.still_for(_STUCK) and not owned.lock.locked():
-                await self._catch(owned)
+        await self._observing.each(self._ready())
 
     async def pass_time(self) -> None:
         """What time alone changes about cases, in every partition, however much that is."""
-        for owned in list(self._owned.values()):
+        await self._passing.each(self._ready())
+
+    async def _observe(self, owned: Owned) -> None:
+        owned.told.tell(self._metrics, self.topic, owned.partition)
+        with suppress(Unknown):
+            behind = owned.behind = await owned.partition.behind()
+            self._metrics.lag(self.topic, owned.partition.partition, behind)
+            if behind and owned.still_for(_STUCK) and not owned.lock.locked():
+                await self._catch(owned)
+
+    async def _pass_time(self, owned: Owned) -> None:
+        with suppress(Unknown):
             while await self._overdue(owned):
                 async with owned.lock:
                     await owned.partition.pass_time(owned.clock())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from pipeline.events.records import Records
 
@@ -13,6 +16,7 @@ _BATCHES = 4
 _RECORDS = 16_384  # or kilobytes
 _LARGE = _RECORDS // _BATCHES + 1
 _TOGETHER = 4000  # records: as many touchpoints as one effect takes; larger batches share enough already
+_PATIENCE = 1.0
 _REST = 0.05  # seconds from one small batch to the next
 
 
@@ -23,35 +27,85 @@ class Room:
     comes in hundreds of small batches. But a few records may be as large as a fetch, and deltas often are; and behind a
     hole (a producer's transactions leave some) each batch is settled by itself. Of these as few are in flight as of
     large ones: what waits with the broker comes in larger batches.
+
+    A partition that waits for something, a schema or the leader of its journal, is put aside once there is no room:
+    what is in flight of it takes none, and no more of it is to be fetched before all that is settled.
+
+    Args:
+        patience: seconds for which a partition may keep others waiting.
+        clock: seconds that never go back.
+
+    Attributes:
+        aside: partitions of which nothing is to be fetched.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = _PATIENCE, clock: Callable[[], float] = time.monotonic) -> None:
+        self.aside: set[int] = set()
+        self._patience, self._clock = patience, clock
         self._batches = self._taken = 0
-        self._ends: dict[int, int] = {}  # partition -> where its last batch ended
+        self._of: dict[int, _Flight] = {}
         self._left = asyncio.Event()
 
     async def enter(self, partition: int, records: Records) -> int:
         """Wait until a batch has room; how much it takes. One waits at a time."""
-        takes = self._takes(partition, records)
-        while self._batches >= _BATCHES and self._taken + takes > _RECORDS:
+        flight = self._of.setdefault(partition, _Flight())
+        takes = flight.takes(records)
+        while partition not in self.aside and self._full(takes):
             self._left.clear()
-            await self._left.wait()
-        self._batches += 1
-        self._taken += takes
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._left.wait(), self._patience)
+            self._put_aside()
+        if not flight.batches:
+            flight.since = self._clock()
+        flight.batches += 1
+        flight.taken += takes
+        if partition not in self.aside:
+            self._batches += 1
+            self._taken += takes
         return takes
 
-    def _takes(self, partition: int, records: Records) -> int:
-        goes_on = self._ends.get(partition) == records.first
-        self._ends[partition] = records.last + 1
+    def leave(self, partition: int, takes: int, _: object = None) -> None:
+        """It is settled, or never will be; as a callback of its task."""
+        flight = self._of[partition]
+        flight.batches -= 1
+        flight.taken -= takes
+        flight.since = self._clock()
+        if partition not in self.aside:
+            self._batches -= 1
+            self._taken -= takes
+        elif not flight.batches:
+            self.aside.remove(partition)
+        self._left.set()
+
+    def _full(self, takes: int) -> bool:
+        return self._batches >= _BATCHES and self._taken + takes > _RECORDS
+
+    def _put_aside(self) -> None:
+        """The partitions of which something is in flight, and nothing has been settled for long."""
+        limit = self._clock() - self._patience
+        for partition, flight in self._of.items():
+            if flight.batches and flight.since < limit and partition not in self.aside:
+                self.aside.add(partition)
+                self._batches -= flight.batches
+                self._taken -= flight.taken
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What is in flight of one partition, since when nothing of it was settled, and where its last batch ended."""
+
+    batches: int = 0
+    taken: int = 0
+    since: float = 0.0
+    end: int = -1
+
+    def takes(self, records: Records) -> int:
+        """How much room the next batch takes."""
+        goes_on = self.end == records.first
+        self.end = records.last + 1
         if not goes_on or len(records) >= _LARGE:
             return max(len(records), _LARGE)
         return max(len(records), records.nbytes >> 10)
-
-    def leave(self, takes: int, _: object = None) -> None:
-        """It is settled, or never will be; as a callback of its task."""
-        self._batches -= 1
-        self._taken -= takes
-        self._left.set()
 
 
 class Waiting:

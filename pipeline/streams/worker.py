@@ -240,9 +240,8 @@ class Worker:
                 raise faust_app.Crashed(msg)
             self.metrics.worker_ready(ready=self.ready)
             for tally in self.tallies.values():
-                with suppress(Unknown):
-                    await tally.observe()
-                    await tally.pass_time()
+                await tally.observe()
+                await tally.pass_time()
             if self.roll:
                 with suppress(*TROUBLE):
                     await self.roll.observe()

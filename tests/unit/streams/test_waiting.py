@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events.records import Records
+from pipeline.journal.log import Unknown
+from pipeline.journal.outcomes import Outcome
 from pipeline.streams.tally import Tally
 from pipeline.streams.waiting import Room, Waiting
 
@@ -65,8 +67,41 @@ async def test_a_topic_has_room_for_many_small_batches_that_go_together_and_for_
         waits = asyncio.create_task(room.enter(0, one(fits * (size + hole))))
         await asyncio.sleep(0)
         assert not waits.done()
-        room.leave(taken[0])
+        room.leave(0, taken[0])
         await waits
+
+
+async def test_a_partition_that_waits_leaves_its_room_to_others_and_is_not_fetched():
+    room, large = Room(patience=0.01), partial(batch, n=5000)
+    waits = [await room.enter(0, large(k * 5000)) for k in range(4)]
+    for k in range(40):  # as they would with nothing else in flight
+        room.leave(1, await asyncio.wait_for(room.enter(1, large(k * 5000)), 5))
+        assert room.aside == {0}
+    waits.append(await asyncio.wait_for(room.enter(0, large(20_000)), 1))  # it was on its way already
+    full = [await room.enter(1, large(k * 5000)) for k in range(40, 44)]
+    for takes in waits:
+        assert room.aside == {0}
+        room.leave(0, takes)
+    assert not room.aside
+    room.leave(1, full.pop())
+    assert await asyncio.wait_for(room.enter(0, large(25_000)), 1) == full[0]
+
+
+async def test_a_partition_of_which_something_is_settled_now_and_then_is_not_put_aside():
+    now = [0.0]
+    room, large = Room(patience=0.01, clock=lambda: now[0]), partial(batch, n=5000)
+    taken = [await room.enter(0, large(k * 5000)) for k in range(4)]
+    for k in range(4, 8):
+        now[0] += 0.009
+        room.leave(0, taken.pop())
+        taken.append(await room.enter(0, large(k * 5000)))
+        waits = asyncio.create_task(room.enter(0, large((k + 1) * 5000)))
+        await asyncio.sleep(0.02)  # it has looked
+        assert not room.aside
+        waits.cancel()
+    now[0] += 0.011
+    await asyncio.wait_for(room.enter(1, large(0)), 5)
+    assert room.aside == {0}
 
 
 class Partition:
@@ -77,6 +112,7 @@ class Partition:
         self.state = SimpleNamespace(outcomes={}, applied=-1, index=(), leaves=(), outbox={})
         self.journal = SimpleNamespace(snapshot_time=0)
         self.partition = self.expired = 0
+        self.sent, self.passed = {}, asyncio.Event()
 
     async def recover(self):
         pass
@@ -91,6 +127,53 @@ class Partition:
 
     async def tidy(self):
         return False
+
+    async def behind(self):
+        if self.partition == 1:
+            raise Unknown
+        return 7
+
+    def overdue(self, clock):
+        return not self.passed.is_set()
+
+    async def pass_time(self, clock):
+        self.passed.set()
+
+    async def publish(self):
+        return 1
+
+
+async def test_a_partition_that_waits_keeps_nothing_of_the_others_waiting():
+    """The one waits for a schema, say, and the broker does not answer for the next one."""
+    told, behind = [], {}
+    outputs = SimpleNamespace(send=lambda sends: told.append(sends[0].partition) or asyncio.sleep(0))
+    metrics = SimpleNamespace(
+        recovery=lambda *_: None,
+        forget=None,
+        lag=lambda _, p, n: behind.update({p: n}),
+    )
+    partitions = [Partition() for _ in range(4)]
+    for p, one in enumerate(partitions):
+        one.partition = p
+        one.state = SimpleNamespace(
+            **vars(one.state) | {"outcomes": {(0, Outcome.COUNTED): 1}, "numbers": {}, "watermark": 0}
+        )
+    tally = Tally("responses", 4, outputs, partitions.__getitem__, metrics)
+    tally.own(range(4))
+    for p, owned in tally._owned.items():
+        owned.told = SimpleNamespace(tell=lambda *_: None, snapshot=0)
+        await tally.recover(p)
+    waits = asyncio.create_task(tally.on_batch(0, batch(0, 10)))
+    await partitions[0].began.wait()
+    for _ in range(2):
+        await asyncio.wait_for(tally.observe(), 5)
+        await asyncio.wait_for(tally.pass_time(), 5)
+        await asyncio.wait_for(tally.tell(), 5)
+        assert await asyncio.wait_for(tally.tick(), 5) == 4
+    assert sorted(behind) == [0, 2, 3]
+    assert [one.passed.is_set() for one in partitions] == [False, True, True, True]
+    assert len(told) == 3
+    waits.cancel()
 
 
 async def test_batches_that_came_meanwhile_are_settled_at_once_and_each_is_told():
