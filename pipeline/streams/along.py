@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,9 @@ class _Feed:
     held: deque[Records] = field(default_factory=deque)
 
 
-async def read_along(consumer: Any, along: Along, most: int, wanted: Callable[[], bool]) -> Taken:
+async def read_along(
+    consumer: Any, along: Along, most: int, wanted: Callable[[], bool], readable: Container[TopicPartition]
+) -> Taken:
     """What the tallies have for us. A partition is not fetched while it is worth waiting for its tally.
 
     Args:
@@ -115,9 +117,11 @@ async def read_along(consumer: Any, along: Along, most: int, wanted: Callable[[]
         along: what is on offer.
         most: with so many records it is enough for now.
         wanted: whether the partitions are still ours, asked after a wait.
+        readable: which of them are to be read now.
     """
     taken: dict[TopicPartition, Sequence[Records]] = {}
-    known = await known_positions(consumer, along.among(consumer.paused()))
+    among = [tp for tp in along.among(consumer.paused()) if tp in readable]
+    known = await known_positions(consumer, among)
     if not wanted():
         return {}
     for tp, position in known.items():

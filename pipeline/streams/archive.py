@@ -14,12 +14,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import polars as pl
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from pipeline.config import Settings
-from pipeline.events.schemas import Unseen, by_ids
+from pipeline.events.schemas import by_ids
 from pipeline.journal.partition import learn_nothing
 from pipeline.measures.instruments import bounds
 from pipeline.streams import columnar
@@ -31,12 +30,14 @@ from pipeline.streams.kafka_log import stopped
 from pipeline.streams.membership import begin, lost, refusal
 from pipeline.streams.patience import Stopped, until
 from pipeline.streams.pending import Fetched, Pace, Pending
+from pipeline.streams.readable import Frames, Readable
 from pipeline.streams.registry import Registry
 from pipeline.streams.rows import sources
 from pipeline.streams.tables import Tables
 from pipeline.streams.topics import Topics
 
 log = logging.getLogger(__name__)
+Ours = Callable[[], bool]
 _DAY_MS = 86_400_000
 _HURRIED = 0.05
 _LOOK = 0.05  # seconds after which to look whether the tallies have something for us
@@ -73,8 +74,9 @@ class Archive:
         topics = Topics(settings.kafka.prefix)
         self._sources = {one.topic: one for one in sources(topics, bounds(settings.catalogue()))}
         self._settings = settings
-        self._learn = registry.learn if registry else learn_nothing
-        self._tables = Tables(self._sources.values(), registry.lookup if registry else by_ids)
+        learn = registry.learn if registry else learn_nothing
+        tables = Tables(self._sources.values(), registry.lookup if registry else by_ids)
+        self._readable = Readable(tables, lambda ids: until(self._stop, learn(ids)))
         self._delivery = Delivery(settings, metrics, on_away)
         self._pace = pace or Pace()
         self._stored: dict[TopicPartition, int] = {}
@@ -186,8 +188,8 @@ class Archive:
             await self._store(consumer)
 
     async def _read_along(self, consumer: Any, now: float) -> None:
-        generation, most = self._generation, self._pace.rows - self._pending.rows
-        taken = await read_along(consumer, self._along, most, lambda: generation == self._generation)
+        most = self._pace.rows - self._pending.rows
+        taken = await read_along(consumer, self._along, most, self._while_ours(), self._readable)
         for tp, several in taken.items():
             for records in several:
                 self._pending.add({tp: records}, now)
@@ -200,29 +202,27 @@ class Archive:
 
     async def _store(self, consumer: Any) -> None:
         """Make rows of what is pending, and begin to store them as soon as those before them are stored."""
-        generation = self._generation
-        pending, waits = self._pending.split(self._pace, asyncio.get_running_loop().time())
-        self._pending = waits
-        positions = await known_positions(consumer, consumer.assignment()) | waits.begins
-        tables = await self._decoded(consumer, pending)
-        if tables is None or not await self._written() or generation != self._generation:
+        ours = self._while_ours()
+        pending, self._pending = self._pending.split(self._pace, asyncio.get_running_loop().time())
+        tables = await self._decoded(consumer, pending, ours)
+        positions = await known_positions(consumer, consumer.assignment()) | self._pending.begins
+        if tables is None or not await self._written() or not ours():
             return  # what we read behind a batch that is not stored is for whoever reads it again
         self._continuity.taken(pending.records)
-        self._writing = asyncio.create_task(
-            self._write(consumer, generation, tables, tuple(pending.records), positions)
-        )
+        of = tuple(pending.records)
+        self._writing = asyncio.create_task(self._write(consumer, ours, tables, of, positions))
 
     async def _write(
         self,
         consumer: Any,
-        generation: int,
-        tables: Mapping[str, pl.DataFrame],
+        ours: Ours,
+        tables: Frames,
         of: Collection[TopicPartition],
         positions: dict[TopicPartition, int],
     ) -> bool:
         """Store rows, then commit the partitions that they are `of`; False if we are to stop before that."""
-        done = await self._delivery.write(tables, self._stop, lambda: generation == self._generation)
-        if generation != self._generation:
+        done = await self._delivery.write(tables, self._stop, ours)
+        if not ours():
             return True  # the partitions are somebody else's now
         if done:
             await _commit(consumer, {tp: positions[tp] for tp in of if tp in positions})
@@ -238,16 +238,17 @@ class Archive:
         """Wait until what is being stored is stored; False if it never will be. What goes wrong is raised here."""
         return self._writing is None or await self._writing
 
-    async def _decoded(self, consumer: Any, pending: Pending) -> dict[str, pl.DataFrame] | None:
-        """The rows, once the schemas of all records are known; None if we are to stop before that."""
+    async def _decoded(self, consumer: Any, pending: Pending, ours: Ours) -> Frames | None:
+        """The rows of what can be read; the rest is pending no more. None if we are to stop before that."""
         with suppress(Stopped):
             await self._continuity.check(consumer, pending.records)
-            while True:
-                try:
-                    return await asyncio.to_thread(self._tables.of, pending.records)
-                except Unseen as unseen:
-                    await until(self._stop, self._learn(unseen.ids))
+            return await self._readable.rows(consumer, pending.records, ours)
         return None
+
+    def _while_ours(self) -> Ours:
+        """Whether the partitions of now are still ours, whenever it is asked."""
+        generation = self._generation
+        return lambda: generation == self._generation
 
     async def _times(self, tp: TopicPartition, first: int, last: int) -> Mapping[int, int]:
         """See `Continuity`."""
@@ -262,6 +263,7 @@ class Archive:
         self._along.want(())
         self._pending = Pending()
         self._continuity.forget()
+        self._readable.forget()
         for tp in revoked:
             self._stored.pop(tp, None)
 

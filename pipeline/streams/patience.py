@@ -55,10 +55,11 @@ async def until(stop: asyncio.Event, call: Coroutine[Any, Any, T]) -> T:
         Stopped: it was not.
     """
     task, stopped = asyncio.create_task(call), asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if not task.done():
-        task.cancel()
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        task.cancel()  # which does nothing to one that is done
     try:
         return await task
     except asyncio.CancelledError:

@@ -76,10 +76,11 @@ class Stage:
             await asyncio.sleep(0.1)
         return found[0]
 
-    async def send(self, values):
+    async def send(self, values, partition=0, topic=""):
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, max_request_size=4 << 20)
         await producer.start()
-        sent = [await producer.send(self.topics.responses, value, partition=0) for value in values]
+        to = topic or self.topics.responses
+        sent = [await producer.send(to, value, partition=partition) for value in values]
         await asyncio.gather(*sent)
         await producer.stop()
 
@@ -123,6 +124,16 @@ def response(number, writer=RESPONSE, **changes):
         **dict.fromkeys(("source", "touchpoint", "channel"), "x"),
     }
     return wire.encode(writer, record | changes)
+
+
+def touchpoint(name):
+    event = {
+        "event_id": name,
+        "occurred_at": int(time.time() * 1000),
+        "attributes": {},
+        **dict.fromkeys(("source", "touchpoint", "action", "channel"), "x"),
+    }
+    return wire.encode(schema("TouchpointEvent"), event)
 
 
 COUNTING = ("--only", "tally,roll")
@@ -192,6 +203,57 @@ async def test_schemas_unheard_of(settings, variables, apache_kafka, tmp_path, s
         assert rows.result_rows == [("r1", None, 0), ("r2", "c", 0), ("r3", None, 0), ("r2", None, 1)]
         dead = client.query("SELECT reason, count() FROM dead_letters FINAL GROUP BY reason").result_rows
     assert dead == [("unknown_schema", 3)]
+
+
+@pytest.mark.slow
+async def test_records_that_wait_for_a_schema_do_not_hold_up_others(
+    settings, variables, apache_kafka, tmp_path, store, request
+):
+    """More of them than a topic has room for. Other partitions, and other topics, are counted and stored meanwhile."""
+    async with FakeRegistry() as registry:
+        stage = Stage(settings, variables, apache_kafka, tmp_path, registry_url=registry.url)
+        await ensure(stage.settings)
+        set_up(stage.settings)
+        registry.schemas = {77: OLD.text, 78: NEW.text}
+        registry.silent = {78}
+        await put(stage.settings)
+        text = "c" * 2000
+        await stage.send(response(k, NEW, comment=text) for k in range(WAITING))
+        worker = stage.start()
+        request.addfinalizer(stage.end)
+        await stage.said("waiting for the schema registry")
+        await asyncio.sleep(2.0)
+        await stage.send([response(WAITING, OLD)], partition=1)
+        await stage.send([touchpoint("e")], topic=stage.topics.touchpoints)
+        one_each = [("csat", 1), ("outcomes", 2), ("responses", 1), ("touchpoints", 2)]
+        with connect(stage.settings, write=False) as client:
+            await until(lambda: client.query(STORED).result_rows == one_each)
+        registry.silent = set()
+        worker.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.wait, 30) == 0, stage.log.read_text()[-4000:]
+        assert await stage.drain() == 0, stage.log.read_text()[-4000:]
+    with connect(stage.settings, write=False) as client:
+        counted = "SELECT outcome, sum(n) FROM outcomes GROUP BY outcome"
+        assert client.query(counted).result_rows == [("counted", WAITING + 2)]
+
+
+WAITING = 20_000
+STORED = """
+SELECT what, sum(n) FROM (
+    SELECT metric AS what, n FROM cells FINAL UNION ALL
+    SELECT 'outcomes', n FROM outcomes UNION ALL
+    SELECT 'responses', count()::Int64 FROM responses FINAL UNION ALL
+    SELECT 'touchpoints', count()::Int64 FROM touchpoints FINAL
+) GROUP BY what ORDER BY what
+"""
+
+
+async def until(there, seconds=20):
+    """Wait for something in the store."""
+    end = time.monotonic() + seconds
+    while not await asyncio.to_thread(there):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
 
 
 @pytest.mark.slow

@@ -50,6 +50,8 @@ class Clock:
 class Consumer:
     """As far as reading along asks it: one partition, a position, and whether it is paused."""
 
+    readable = (TP, TopicPartition(T.responses, 1))
+
     def __init__(self) -> None:
         self.at = 0
         self.stopped = False
@@ -96,7 +98,7 @@ def taken(along: Along, position: int) -> list[tuple[int, int]]:
 
 
 async def looked(along: Along, consumer: Consumer) -> Sequence[Records]:
-    return (await read_along(consumer, along, 1000, lambda: True)).get(TP, ())
+    return (await read_along(consumer, along, 1000, lambda: True, Consumer.readable)).get(TP, ())
 
 
 def test_what_goes_on_at_the_position_is_taken_and_what_comes_after_a_gap_waits() -> None:
@@ -147,8 +149,18 @@ async def test_nobody_waits_for_ever_behind_a_partition_of_which_much_is_offered
     consumer, read = Several(), set[TopicPartition]()
     for first in range(0, 30, 10):
         along.offer(TP.topic, TP.partition, log(first, first + 10))
-        read |= (await read_along(consumer, along, 10, lambda: True)).keys()
+        read |= (await read_along(consumer, along, 10, lambda: True, Consumer.readable)).keys()
     assert read == {TP, other}
+
+
+async def test_a_partition_that_waits_for_a_schema_stays_paused() -> None:
+    along, clock = following()
+    consumer = Consumer()
+    await looked(along, consumer)
+    along.offer(TP.topic, 0, log(0, 10))
+    clock.now += 3
+    assert not await read_along(consumer, along, 1000, lambda: True, ())
+    assert (consumer.at, consumer.stopped) == (0, True)
 
 
 async def test_after_a_rebalance_nothing_moves_that_may_be_somebody_elses() -> None:
@@ -156,7 +168,7 @@ async def test_after_a_rebalance_nothing_moves_that_may_be_somebody_elses() -> N
     consumer = Consumer()
     await looked(along, consumer)
     along.offer(TP.topic, 0, log(0, 10))
-    assert not await read_along(consumer, along, 1000, lambda: False)
+    assert not await read_along(consumer, along, 1000, lambda: False, Consumer.readable)
     assert consumer.at == 0
     along.want(())  # while the group is being joined the partition is still paused
     assert not await looked(along, consumer)
