@@ -30,4 +30,4 @@ class Checked(Records):
     @staticmethod
     def by(records: Records, batch: Batch, labels: Labels) -> Checked:
         """`records`, of which `batch` was decoded."""
-        return Checked(records.values, records.offsets, records.times, batch, labels)
+        return Checked(records.values, records.offsets, records.times, batch, labels, since=records.since)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import cast
 
@@ -23,11 +23,13 @@ class Records:
         values: the raw values, `Joined` or one by one; None where Kafka has a null.
         offsets: int64, strictly ascending; gaps are normal (transaction markers, compaction).
         times: int64 milliseconds since 1970, the time the broker gave each record (`kafka_time`).
+        since: offset from which on no record is left out, as whoever read them knows; None for that of the first.
     """
 
     values: Sequence[bytes | None]
     offsets: Int64s
     times: Int64s
+    since: int | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -43,6 +45,15 @@ class Records:
         return int(self.offsets[-1])
 
     @property
+    def start(self) -> int:
+        """Offset from which on none is left out; up to the first one there is nothing but transaction markers."""
+        return self.first if self.since is None else self.since
+
+    def goes_on(self, end: int) -> bool:
+        """Whether nothing is missing between what ended before the offset `end` and these."""
+        return self.start <= end <= self.first
+
+    @property
     def nbytes(self) -> int:
         """Size of all values."""
         if isinstance(self.values, Joined):
@@ -56,15 +67,18 @@ class Records:
         """The first `count` records, and the others."""
         if count >= len(self):
             return self, Records([], self.offsets[:0], self.times[:0])  # a copy would touch every value
-        head = Records(self.values[:count], self.offsets[:count], self.times[:count])
-        return head, Records(self.values[count:], self.offsets[count:], self.times[count:])
+        head = Records(self.values[:count], self.offsets[:count], self.times[:count], since=self.since)
+        return head, self._from(count, head.last + 1 if count else self.since)
 
     def after(self, offset: int) -> Records:
         """The records beyond `offset`."""
         if not len(self) or offset < self.first:
             return self
         rest = int(np.searchsorted(self.offsets, offset, side="right"))
-        return Records(self.values[rest:], self.offsets[rest:], self.times[rest:])
+        return self._from(rest, offset + 1)
+
+    def _from(self, row: int, since: int | None) -> Records:
+        return Records(self.values[row:], self.offsets[row:], self.times[row:], since=since)
 
     @staticmethod
     def of(values: Sequence[bytes | None], offsets: Sequence[int], times: Sequence[int]) -> Records:
@@ -80,7 +94,7 @@ class Records:
             return Records.of([], [], [])
         values = _concat([part.values for part in parts])
         offsets, times = (np.concatenate(x) for x in zip(*((p.offsets, p.times) for p in parts), strict=True))
-        return Records(values, offsets, times)
+        return Records(values, offsets, times, since=parts[0].since)
 
 
 def _concat(parts: Sequence[Sequence[bytes | None]]) -> Sequence[bytes | None]:

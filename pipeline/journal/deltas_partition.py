@@ -92,8 +92,8 @@ class DeltasPartition(Generic[B]):
     async def apply(self, records: Records) -> None:
         """Fold records; some may have been delivered before, and some before them not. After `Unknown`: call again."""
         records = records.after(self.position - 1)
-        if len(records) and records.first > self.position:
-            await self._read(records.first)
+        if len(records) and records.start > self.position:
+            await self._read(records.start)
             records = records.after(self.position - 1)  # a snapshot may have led further
         for value, offset in zip(records.values, records.offsets.tolist(), strict=True):
             self._fold(offset, value)

@@ -147,8 +147,8 @@ class SourcePartition:
         while len(records := records.after(self.state.applied)):
             known = max(known, self.state.applied + 1)
             now, _ = records.split(self._decide.max_records)
-            if records.first > known:
-                now, known = await self._missing(known, records.first)
+            if records.start > known:
+                now, known = await self._missing(known, records.start)
             decision = await self._settle(now) if len(now) else None
             if len(now) and (decision is None or decision.effect.last < now.last):
                 known = 0  # what was read is not settled, or only the first half of it

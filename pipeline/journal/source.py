@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.events.records import Records
 from pipeline.journal.journal import JournalBroken
@@ -78,7 +79,7 @@ class Source:
         entries, position = await self._log.read(position, stop)
         if len(entries) > most:
             entries, position = entries[:most], entries[most].offset
-        return records_of(entries), position
+        return replace(records_of(entries), since=start), position
 
     def _count_expired(self, start: int, stop: int) -> None:
         start = max(start, self._expired_to)

@@ -67,7 +67,7 @@ class Along:
             return
         feed.heard, feed.end = self._clock(), records.last + 1
         if len(records) < _SMALL or _size(records) > self._left:
-            records = Records(records.values, records.offsets, records.times)
+            records = Records(records.values, records.offsets, records.times, since=records.since)
         if _size(records) <= self._left:
             self._left -= _size(records)
             feed.held.append(records)
@@ -75,11 +75,11 @@ class Along:
     def take(self, tp: TopicPartition, position: int) -> Sequence[Records]:
         """What goes on at `position` without a gap; what lies before it is given up."""
         held, taken = self._feeds[tp].held, list[Records]()
-        while held and held[0].first <= position:
+        while held and held[0].start <= position:
             records = held.popleft()
             self._left += _size(records)
             rest = records.after(position - 1)
-            if len(rest) and rest.first == position:
+            if len(rest) and rest.goes_on(position):
                 taken.append(rest)
                 position = rest.last + 1
         self._feeds[tp] = self._feeds.pop(tp)  # the others come first the next time

@@ -15,6 +15,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -103,16 +104,43 @@ class _Results(OrderedDict[Any, Any]):
     def __init__(self, topics: Collection[str]) -> None:
         super().__init__()
         self.topics = frozenset(topics)
-        self.sparse: set[Any] = set()
+        self.places: dict[Any, _Place] = {}
 
     def __setitem__(self, tp: Any, result: Any) -> None:
         if tp.topic in self.topics and type(result) is aiokafka_fetcher.FetchResult:
-            _hand_out_columns(result, self.sparse)
+            _hand_out_columns(result, self.places.setdefault(tp, _Place()))
         super().__setitem__(tp, result)
 
 
-def _hand_out_columns(result: Any, sparse: set[Any]) -> None:
-    drain = _Drain(sparse)
+@dataclass(slots=True)
+class _Place:
+    """What is known of a partition from one fetch to the next.
+
+    Attributes:
+        sparse: its offsets turned out to have holes within a batch.
+        end: the position behind all that was read,
+        since: and the offset from which on there was no record up to it: a transaction ends with a marker.
+    """
+
+    sparse: bool = False
+    end: int = -1
+    since: int = -1
+
+    def begin(self, position: int) -> None:
+        """Somebody reads at this position."""
+        if position != self.end:
+            self.since = position
+
+    def read(self, last: int | None, position: int) -> int:
+        """The position moved behind what was read, whose last record is `last`; since when none was left out."""
+        since, self.end = self.since, position
+        if last is not None:
+            self.since = last + 1
+        return since
+
+
+def _hand_out_columns(result: Any, place: _Place) -> None:
+    drain = _Drain(place)
     # weakly: holding a method that holds it, it would stay in memory until a search for garbage
     result.getall = partial(drain.getall, proxy(result))
     result.getone = partial(_refuse_getone, result._topic_partition)
@@ -126,8 +154,8 @@ def _refuse_getone(tp: Any) -> None:
 class _Drain:
     """What is left of one fetch result: at most `max_records` at a time, positions kept as aiokafka expects."""
 
-    def __init__(self, sparse: set[Any]) -> None:
-        self.sparse = sparse
+    def __init__(self, place: _Place) -> None:
+        self.place = place
         self.batches: Iterator[tuple[Records, int]] | None = None
         self.rest: Records | None = None
         self.end = 0
@@ -138,7 +166,8 @@ class _Drain:
             return ()
         held = result._partition_records
         if self.batches is None:
-            self.batches = _unpack(held, tp, self.sparse)
+            self.batches = _unpack(held, tp, self.place)
+        self.place.begin(held.next_fetch_offset)
         parts: list[Records] = []
         room = max_records
         while room is None or room > 0:
@@ -151,7 +180,8 @@ class _Drain:
             room = None if room is None else room - len(part)
         else:
             result._update_position()
-        return Records.concat(parts) if parts else ()
+        since = self.place.read(parts[-1].last if parts else None, held.next_fetch_offset)
+        return replace(Records.concat(parts), since=since) if parts else ()
 
     def _next(self, batches: Iterator[tuple[Records, int]], held: Any, room: int | None) -> Records | None:
         """The next records, at most `room`; the position moves behind them. None: the response is used up."""
@@ -168,7 +198,7 @@ class _Drain:
         return part
 
 
-def _unpack(held: Any, tp: Any, sparse: set[Any]) -> Iterator[tuple[Records, int]]:
+def _unpack(held: Any, tp: Any, place: _Place) -> Iterator[tuple[Records, int]]:
     """`PartitionRecords._unpack_records`, one item a Kafka record batch: its records and the offset behind them."""
     while held._records.has_next():
         batch = held._records.next_batch()
@@ -178,7 +208,7 @@ def _unpack(held: Any, tp: Any, sparse: set[Any]) -> Iterator[tuple[Records, int
         if _skipped(held, batch):
             held.next_fetch_offset = batch.next_offset
             continue
-        records = _columns(batch, tp, sparse)
+        records = _columns(batch, place)
         if records is None:
             return
         # a fetch from the middle of a batch brings the whole batch
@@ -200,18 +230,18 @@ def _skipped(held: Any, batch: Any) -> bool:
     return bool(batch.is_control_batch)
 
 
-def _columns(batch: Any, tp: Any, sparse: set[Any]) -> Records | None:
+def _columns(batch: Any, place: _Place) -> Records | None:
     """None: offsets turned out not to be a range.
 
     A batch can be read only once, so the position stays before it, it is fetched again, and from then on every record
     of this partition is asked for its offset.
     """
     base = getattr(batch, "base_offset", None)  # message formats 0 and 1 have none
-    if base is None or tp in sparse or batch.timestamp_type != LOG_APPEND_TIME:
+    if base is None or place.sparse or batch.timestamp_type != LOG_APPEND_TIME:
         return _record_by_record(batch)
     values = list(map(_value, batch))
     if len(values) != batch.last_offset_delta + 1:
-        sparse.add(tp)
+        place.sparse = True
         return None
     count = len(values)
     times = np.full(count, batch.max_timestamp, np.int64)

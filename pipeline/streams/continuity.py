@@ -45,7 +45,7 @@ class Continuity:
                 # the group forgets where it was when a topic is deleted, or after a week away: the store knows
                 if expected is None or part.first < expected:
                     await self._refuse_others(tp, part)
-                elif part.first > expected:
+                elif part.start > expected:
                     await _tell_expired(consumer, tp, expected)
                 expected = part.last + 1
 

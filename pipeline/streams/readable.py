@@ -79,7 +79,7 @@ class Readable:
                 continue
             del fetched[tp]
             if wanted():
-                consumer.seek(tp, records[0].first)
+                consumer.seek(tp, records[0].start)
                 consumer.pause(tp)
                 self._aside[tp] = asyncio.create_task(self._take_back(consumer, tp, ids))
                 log.warning(

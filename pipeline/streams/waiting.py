@@ -101,7 +101,7 @@ class _Flight:
 
     def takes(self, records: Records) -> int:
         """How much room the next batch takes."""
-        goes_on = self.end == records.first
+        goes_on = records.goes_on(self.end)
         self.end = records.last + 1
         if not goes_on or len(records) >= _LARGE:
             return max(len(records), _LARGE)
@@ -147,7 +147,7 @@ class Waiting:
             pass
         for one in behind:
             n += len(one)
-            if n > _TOGETHER or one.first != found[-1].last + 1:
+            if n > _TOGETHER or not one.goes_on(found[-1].last + 1):
                 break
             found.append(one)
         return found

@@ -47,11 +47,14 @@ async def consumer(bootstrap: str, tp: TopicPartition, *, columns: bool, **more:
 async def read(one: Any, tp: TopicPartition, start: int, stop: int, most: int | None = None) -> list[Row]:
     one.seek(tp, start)
     rows: list[Row] = []
+    end = start
     while await one.position(tp) < stop:
         for got in (await one.getmany(tp, timeout_ms=2000, max_records=most)).values():
             if isinstance(got, list):
                 rows += [(r.offset, r.timestamp, r.value) for r in got]
             else:
+                assert got.goes_on(end), "a hole that a marker left, or an aborted transaction, is no gap"
+                end = got.last + 1
                 rows += zip(got.offsets.tolist(), got.times.tolist(), got.values, strict=True)
     return rows
 
@@ -108,6 +111,30 @@ async def test_aborted_and_committed_transactions(apache_kafka: str, kafka_prefi
         assert len(await both(apache_kafka, tp)) == 120
 
 
+async def test_fetches_of_one_transaction_each_go_on_over_its_marker(
+    apache_kafka: str, kafka_prefix: str
+) -> None:
+    async with (
+        topic_of(apache_kafka, kafka_prefix, **{"message.timestamp.type": "LogAppendTime"}) as tp,
+        consumer(apache_kafka, tp, columns=True, isolation_level=READ_COMMITTED) as ours,
+    ):
+        producer = AIOKafkaProducer(bootstrap_servers=apache_kafka, transactional_id=kafka_prefix)
+        await producer.start()
+        end = 0
+        for k in range(6):
+            await producer.begin_transaction()
+            await producer.send_and_wait(tp.topic, b"%d" % k, partition=0)
+            await (producer.abort_transaction() if k % 3 == 1 else producer.commit_transaction())
+            if k % 3 != 1:
+                (got,) = (await ours.getmany(tp, timeout_ms=10_000)).values()
+                assert got.goes_on(end)
+                end = got.last + 1
+        await producer.stop()
+        ours.seek(tp, 5)  # between the second and the third
+        (got,) = (await ours.getmany(tp, timeout_ms=10_000)).values()
+        assert (got.start, got.first) == (5, 6)
+
+
 def test_gaps_of_compaction() -> None:
     """A compacted batch keeps its last offset and loses records in between: offsets are no range any more."""
     rows = [(3, 1000, b"a"), (7, 1000, b"b")]
@@ -120,9 +147,9 @@ def test_gaps_of_compaction() -> None:
             fields = ("offset", "timestamp", "value")
             return iter([type("Record", (), dict(zip(fields, row, strict=True))) for row in rows])
 
-    sparse: set[Any] = set()
-    assert columnar._columns(Batch(), "tp", sparse) is None, "first it notices, and asks for the batch again"
-    again = columnar._columns(Batch(), "tp", sparse)
+    place = columnar._Place()
+    assert columnar._columns(Batch(), place) is None, "first it notices, and asks for the batch again"
+    again = columnar._columns(Batch(), place)
     assert again is not None
     assert (again.offsets.tolist(), again.values) == ([3, 7], [b"a", b"b"])
 

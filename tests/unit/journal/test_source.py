@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 from pipeline.events import wire
+from pipeline.events.records import Records
 from pipeline.events.schemas import Unseen, by_ids, schema
 from pipeline.journal import journal as journals
 from pipeline.journal.decide import DecideResponses
@@ -61,6 +65,31 @@ async def read_on(worker):
 
 def settled(worker):
     return sum(worker.state.outcomes.values())
+
+
+async def test_holes_that_transactions_leave_are_not_read_again():
+    """Whoever fetched across them says so. What the delivery itself left out is read."""
+    stage = Stage()
+    for _ in range(4):
+        stage.arrive(3)
+        stage.inputs.put(None)
+    kept = [(n, value) for n, value in enumerate(stage.inputs.values) if value is not None]
+    records = Records.of([value for _, value in kept], [n for n, _ in kept], [NOW] * 12)
+    (first, rest), read, worker = records.split(5), [], stage.worker()
+    assert (first.start, rest.first, rest.start) == (0, 6, 6)
+    await worker.recover()
+    stage.inputs.read = partial(noted, read, stage.inputs.read)
+    await worker.apply(first)
+    await worker.apply(rest.split(1)[0])
+    await worker.apply(replace(rest.split(2)[0].after(6), since=7))
+    assert (read, settled(worker)) == ([], 7)
+    await worker.apply(rest.after(11))
+    assert (read[0], settled(worker)) == ((9, 12), 12)
+
+
+async def noted(calls, read, start, stop):
+    calls.append((start, stop))
+    return await read(start, stop)
 
 
 async def test_what_expired_is_counted_once_and_the_rest_goes_on():

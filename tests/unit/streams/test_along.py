@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -108,6 +109,14 @@ def test_what_goes_on_at_the_position_is_taken_and_what_comes_after_a_gap_waits(
     assert taken(along, 6) == [(6, 10), (10, 12)]
     assert taken(along, 12) == []
     assert taken(along, 15) == [(15, 20)]
+
+
+def test_the_hole_that_a_transaction_leaves_is_no_gap() -> None:
+    along, _ = following()
+    for first, last, since in [(0, 4, 0), (5, 10, 4), (11, 12, 10), (15, 20, 14)]:
+        along.offer(TP.topic, TP.partition, replace(log(first, last), since=since))
+    assert taken(along, 0) == [(0, 4), (5, 10), (11, 12)]
+    assert taken(along, 14) == [(15, 20)]
 
 
 def test_without_room_and_for_nobody_it_is_dropped() -> None:

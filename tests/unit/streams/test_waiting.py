@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -37,6 +38,13 @@ def test_what_goes_together_goes_on_where_the_one_before_ends(drawn):
         assert behind.first > whole.last + 1 or len(whole) + len(behind) > 4000
     waiting.settled(found)
     assert [waiting.holds(one) for one in batches] == [k >= len(found) for k in range(len(batches))]
+
+
+def test_over_the_marker_of_a_transaction_they_go_together():
+    waiting, batches = Waiting(), [replace(batch(11 * k, 10), since=11 * k - 1) for k in range(1, 4)]
+    for one in batches:
+        waiting.add(one)
+    assert waiting.together(batches[0]) == batches
 
 
 async def test_only_those_that_go_together_let_more_come():
