@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -54,9 +54,10 @@ def _routes(worker: Worker) -> web.RouteTableDef:
         blocks = worker.metrics.blocks(await shown.owned() if shown else [])
         response = web.StreamResponse(headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
         await response.prepare(request)
-        while piece := await asyncio.to_thread(_piece, blocks):
-            await response.write(piece)
-        await response.write_eof()
+        with suppress(ConnectionError):  # who asked has hung up: a scraper's patience is no error of ours
+            while piece := await asyncio.to_thread(_piece, blocks):
+                await response.write(piece)
+            await response.write_eof()
         return response
 
     @routes.get("/healthz")
