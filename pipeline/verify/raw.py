@@ -114,8 +114,12 @@ class RawTable:
         )
         return {leaf: Names(*names) for leaf, *names in rows.iter_rows()}
 
-    def answers(self, partition: int, after: int, to: int, terms: Terms) -> pl.DataFrame:
+    def answers(
+        self, partition: int, after: int, to: int, terms: Terms, also: Sequence[int] = ()
+    ) -> pl.DataFrame:
         """Of a span those that may call for a follow-up or end one, in the order of offsets.
+
+        A good answer of revision 0 ends none, unless it replaces one with a number below: those are in `also`.
 
         Columns: offset, response_id, whether it calls for one, at, instrument, score, touchpoint, channel, segment,
         customer_id, case_id, kafka_time.
@@ -129,11 +133,12 @@ class RawTable:
                 {{lows:Array(Int64)}}, {{highs:Array(Int64)}}) AS bad, toUnixTimestamp64Milli(occurred_at) AS at,
                 instrument, toInt64(score) AS given, touchpoint, channel, segment, customer_id, case_id,
                 toUnixTimestamp64Milli(kafka_time) AS time
-            FROM responses FINAL WHERE {_WHERE} AND (bad OR revision > 0 OR retracted) ORDER BY kafka_offset
+            FROM responses FINAL WHERE {_WHERE} AND (bad OR revision > 0 OR retracted
+                OR has({{also:Array(Int64)}}, kafka_offset)) ORDER BY kafka_offset
         """  # noqa: S608 - names of our own, no values
         _, lows, highs = (list(column) for column in zip(*alarms.values(), strict=True))
         ends: dict[str, Any] = {"names": list(alarms), "lows": lows, "highs": highs}
-        span = {"partition": partition, "after": after, "to": to}
+        span = {"partition": partition, "after": after, "to": to, "also": list(also)}
         return frame(self._client, sql, monthly=True, **span, **ends)
 
     def case_events(

@@ -217,7 +217,9 @@ class Recount:
         if self.kind == "touchpoints":
             self._cases[partition].take(self._table.case_events(partition, after, to, span.counted))
         else:
-            answers = self._table.answers(partition, after, to, self._terms)
+            below_zero = rows.filter((pl.col("version") == 0) & pl.col("offset").is_in(list(span.replaced)))
+            also = below_zero["offset"].to_list()
+            answers = self._table.answers(partition, after, to, self._terms, also)
             held = pl.concat([span.counted, span.retracted]).rename("offset").to_frame()
             self._answers[partition].take(
                 answers.join(held, on="offset", how="semi", maintain_order="left").iter_rows(), span.replaced

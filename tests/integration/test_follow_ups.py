@@ -10,6 +10,9 @@ import pytest
 from pipeline.measures.instruments import SHIPPED
 from pipeline.stores.migrate import configure
 from pipeline.stores.sink import Sink
+from pipeline.verify.raw import RawTable
+from pipeline.verify.recount import Recount
+from pipeline.verify.terms import Terms
 from tests.support.stores import new_database, reader, writer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -122,3 +125,31 @@ def test_what_waits_what_is_closed_and_what_was_taken_back(store, database):
         "of a case": (None, True),
     }
     assert times == [("detractor", "checkout", 7, 4, 3, 15 * 3600, 20 * 3600)]
+
+
+def test_verify_knows_that_a_good_answer_ends_a_follow_up_also_where_revisions_begin_below_zero(store):
+    row = {
+        "response_id": "r",
+        "occurred_at": ms(NOW),
+        "source": "app",
+        "instrument": "nps_0_10",
+        "touchpoint": "pay",
+    }
+    row |= {
+        "channel": "web",
+        "customer_id": "anna",
+        "retracted": False,
+        "kafka_partition": 0,
+        "kafka_time": ms(NOW),
+    }
+    rows = [row | {"score": score, "revision": k - 1, "kafka_offset": k} for k, score in enumerate((2, 9))]
+    name = new_database(store)
+    with writer(store, database=name) as client:
+        Sink(client).insert("responses", pl.DataFrame(rows).cast({"kafka_partition": pl.Int32}))
+    terms = Terms(0, calls={"detractor": 1}, alarms={"nps_0_10": ("detractor", 0, 6)})
+    with reader(store, database=name) as client:
+        recount = Recount(RawTable(client, "responses", {"nps_0_10": "nps"}), "responses", 1000, 0, 0, terms)
+        recount.advance({0: 0}, lambda _: None)
+        assert list(recount.calls(ms(NOW)).must) == ["r/answer"]
+        recount.advance({0: 1}, lambda _: None)
+        assert list(recount.calls(ms(NOW)).must) == []
