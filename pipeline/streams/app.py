@@ -36,7 +36,13 @@ class Crashed(Exception):
 
 
 class Handler(Protocol):
-    """Owns partitions of one topic and settles what is read from them."""
+    """Owns partitions of one topic and settles what is read from them.
+
+    Attributes:
+        room: what may be in flight of it.
+    """
+
+    room: Room
 
     async def on_batch(self, partition: int, records: Records) -> bool:
         """Settle a batch; everything derived from it is safe when this returns. False if others own the partition."""
@@ -103,11 +109,10 @@ def build(
             next owner.
     """
     app = _configured(options, handlers)
-    rooms = {topic: Room() for topic in handlers}
-    app.transport = transport(app, handlers, rooms, mandate, stopped)
+    app.transport = transport(app, handlers, mandate, stopped)
     app.boot_strategy.enable_kafka_producer = False  # what we send goes by a producer of our own
     for topic, handler in handlers.items():
-        _agent(app, topic, handler, rooms[topic], options.partitions, stopped)
+        _agent(app, topic, handler, options.partitions, stopped)
     _follow_assignment(app, handlers, mandate, stopped)
     return app
 
@@ -141,18 +146,16 @@ def _configured(options: AppOptions, topics: Collection[str]) -> faust.App:
     )
 
 
-def _agent(
-    app: faust.App, topic: str, handler: Handler, room: Room, partitions: int, stopped: Stopped
-) -> None:
+def _agent(app: faust.App, topic: str, handler: Handler, partitions: int, stopped: Stopped) -> None:
     async def agent(stream: Any) -> None:
         tasks: set[asyncio.Task[None]] = set()
         async for event in stream.noack().events():
             partition = event.message.tp.partition
-            takes = await room.enter(partition, event.value)
+            takes = await handler.room.enter(partition, event.value)
             task = asyncio.create_task(_handle(handler, event, stopped))
             tasks.add(task)  # the loop keeps only weak references
             task.add_done_callback(tasks.discard)
-            task.add_done_callback(partial(room.leave, partition, takes))
+            task.add_done_callback(partial(handler.room.leave, partition, takes))
 
     channel = app.topic(topic, schema=Raw(), partitions=partitions)
     app.agent(channel, concurrency=1, name=f"{topic}-agent")(agent)

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from typing import Generic, TypeVar
 
+from pipeline.streams.waiting import Room
+
 
 class Kept(ABC):
     """What is kept of a partition.
@@ -57,12 +59,16 @@ class Ownership(Generic[K]):
         topic: its full name.
         make: what is kept of a partition at first.
         forgotten: is told the topic and the partitions that others own now.
+
+    Attributes:
+        room: what may be in flight of the topic.
     """
 
     def __init__(
         self, topic: str, make: Callable[[int], K], forgotten: Callable[[str, Collection[int]], None]
     ) -> None:
         self.topic = topic
+        self.room = Room()
         self._make = make
         self._forgotten = forgotten
         self._owned: dict[int, K] = {}

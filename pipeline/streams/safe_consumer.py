@@ -30,7 +30,13 @@ _faust_log = logging.getLogger("faust.consumer")  # mode would log under the nam
 
 
 class Handler(Protocol):
-    """Settles what is read of a topic."""
+    """Settles what is read of a topic.
+
+    Attributes:
+        room: what may be in flight of it.
+    """
+
+    room: Room
 
     def done(self, partition: int) -> int:
         """Before this offset everything is settled, and what was derived from it is acknowledged."""
@@ -38,18 +44,13 @@ class Handler(Protocol):
 
 
 def transport(
-    app: Any,
-    handlers: Mapping[str, Handler],
-    rooms: Mapping[str, Room],
-    mandate: Mandate,
-    stopped: Callable[[], bool],
+    app: Any, handlers: Mapping[str, Handler], mandate: Mandate, stopped: Callable[[], bool]
 ) -> driver.Transport:
     """The transport for `app.transport`.
 
     Args:
         app: whose.
-        handlers: by topic; these are fetched in columns.
-        rooms: by topic; what they put aside is not fetched.
+        handlers: by topic; these are fetched in columns, except what is put aside.
         mandate: follows the heartbeats, and ends with what is taken back.
         stopped: whether to give up waiting for the broker; called in the consumer's thread.
     """
@@ -80,8 +81,7 @@ def transport(
     class Transport(driver.Transport):
         pass
 
-    Consumer.mandate, Consumer.handlers, Consumer.rooms = mandate, handlers, rooms
-    Transport.Consumer = Consumer
+    Consumer.mandate, Consumer.handlers, Transport.Consumer = mandate, handlers, Consumer
     return Transport(app.conf.broker_consumer, app)
 
 
@@ -102,14 +102,12 @@ class SafeConsumer(driver.Consumer):
     """Commits the highest acknowledged offset that is done, below the first offset of any batch in flight.
 
     Attributes:
-        handlers: by topic, they say what is done.
-        rooms: by topic; what they put aside is not fetched.
+        handlers: by topic, they say what is done, and of what nothing is to be fetched.
         mandate: ends before we join the group again, and so before others are given what was ours.
     """
 
     logger = _faust_log
     handlers: Mapping[str, Handler]
-    rooms: Mapping[str, Room]
     mandate: Mandate
 
     @property
@@ -125,15 +123,12 @@ class SafeConsumer(driver.Consumer):
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109  as Faust names it
         """Of the partitions that are not put aside. Faust's own way to pause one ends with each rebalance."""
-        wanted = {tp for tp in active_partitions if not self._aside(tp)}
+        aside = {(topic, p) for topic, handler in self.handlers.items() for p in handler.room.aside}
+        wanted = {tp for tp in active_partitions if tp not in aside}
         if wanted:
             return await super()._getmany(wanted, timeout)
         await self.sleep(_ALL_ASIDE)  # an empty set would mean all of them
         return {}
-
-    def _aside(self, tp: Any) -> bool:
-        room = self.rooms.get(tp.topic)
-        return room is not None and tp.partition in room.aside
 
     def _new_offset(self, tp: Any) -> int | None:
         acked = self._acked[tp]

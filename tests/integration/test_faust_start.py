@@ -9,6 +9,7 @@ from pipeline.streams.app import AppOptions, build
 from pipeline.streams.membership import Mandate
 from pipeline.streams.setup import ensure
 from pipeline.streams.topics import Topics
+from pipeline.streams.waiting import Room
 from tests.chaos.proxy import Proxy
 
 
@@ -18,7 +19,7 @@ class Nothing:
     partitions = ()
 
     def __init__(self):
-        self.owned = set()
+        self.owned, self.room = set(), Room()
 
     async def on_batch(self, partition, records):
         return True
