@@ -21,6 +21,8 @@ from pipeline.events.partition import partition_of
 _BATCH_BYTES = 256 * 1024
 _REQUEST_SECONDS = 15.0
 _CONNECT_SECONDS = 30.0
+# aiokafka warns four times a try while the broker is away, in the log of the app: forty lines a second by its default.
+_RETRY_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ async def connect(target: Target) -> AsyncIterator[Link]:
         enable_idempotence=True,
         max_batch_size=_BATCH_BYTES,
         request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+        retry_backoff_ms=_RETRY_MS,
         **target.security,
     )
     try:

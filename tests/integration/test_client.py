@@ -292,7 +292,7 @@ def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mortal]:
 
 @pytest.mark.slow
 async def test_events_outlive_a_broker_that_is_away_and_ends_and_is_back(
-    mortal: Mortal, settings: Build
+    mortal: Mortal, settings: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
     address = mortal.broker.bootstrap
     on_broker = settings(kafka={"bootstrap": address, "partitions": PARTITIONS})
@@ -318,4 +318,7 @@ async def test_events_outlive_a_broker_that_is_away_and_ends_and_is_back(
     stored = await topic_log.records(address, topic)
     by_place = {(one.partition, one.offset): one.value for one in stored}
     assert all(by_place[one.partition, one.offset] == one.message.value for one in delivered)
+    said = [one.created for one in caplog.records if one.name.startswith("aiokafka")]
+    assert len(said) < 30 + 15 * (said[-1] - said[0])  # it stands in the app's own log
+    print(f"{len(said)} lines of aiokafka's within {said[-1] - said[0]:.0f} s")
     print(f"{len(ids)} events, {len(stored) - len(ids)} of them twice in the log")
