@@ -45,18 +45,6 @@ _LAST_REVISION_BASE = 2_000_000_000  # a revision is an int of 32 bits
 Marks = tuple[int, ...]
 
 
-class CaseEvent(NamedTuple):
-    """A touchpoint event of a case; `at_ms` is its `occurred_at` in milliseconds since 1970."""
-
-    action: str
-    at_ms: int
-    touchpoint: str
-    channel: str
-    segment: str | None = None
-    priority: str | None = None
-    customer_id: str | None = None
-
-
 class Opening(NamedTuple):
     """When a case was opened, and the dimensions of everything that is measured of it."""
 
@@ -120,23 +108,6 @@ def time_of(mark: int) -> int:
 def action_of(mark: int) -> int:
     """The action of a mark, REPLIED to CLOSED."""
     return mark & ACTION
-
-
-def step(case: Case | None, event: CaseEvent) -> Case:
-    """The case after one more event; None is a case never heard of.
-
-    An event that says nothing new (seen before, an action without meaning for a case) gives the same object, and
-    UNHEARD for None.
-    """
-    before = UNHEARD if case is None else case
-    action = CODES.get(event.action)
-    if action is None:
-        return before
-    return (
-        opened(before, Opening(*event[1:]))
-        if action == OPENING
-        else hear(before, mark_of(event.at_ms, action))
-    )
 
 
 def hear(case: Case, mark: int) -> Case:

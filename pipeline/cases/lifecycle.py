@@ -6,7 +6,7 @@ on the way.
 
 from __future__ import annotations
 
-from pipeline.cases.case import UNHEARD, Case, CaseEvent, Opening, hear, opened, passed, step
+from pipeline.cases.case import UNHEARD, Case, Opening, hear, opened, passed
 from pipeline.cases.clocks import CLOCKS, RESOLUTION, SHARES, Observation, observations
 from pipeline.cases.follow_up import follow_ups
 from pipeline.cases.measured import Measured, measure
@@ -22,7 +22,6 @@ __all__ = [
     "SHARES",
     "UNHEARD",
     "Case",
-    "CaseEvent",
     "Measured",
     "Observation",
     "Opening",
@@ -40,5 +39,4 @@ __all__ = [
     "opened",
     "passed",
     "resolution",
-    "step",
 ]

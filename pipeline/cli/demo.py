@@ -14,42 +14,44 @@ from pipeline.cli.common import ConfigOption, fail
 _NEEDED = ("chdb", "faust", "polars", "clickhouse_connect", "aiohttp")
 
 
+DataOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of all data; default: worker.data_dir.", show_default=False, file_okay=False),
+]
+RateOption = Annotated[float, typer.Option(help="Sample events a second; 0 for none.", min=0, max=2_000)]
+DurationOption = Annotated[
+    float | None,
+    typer.Option(help="End so many seconds after everything works.", min=0, show_default=False),
+]
+KafkaOption = Annotated[
+    str | None,
+    typer.Option(help="Use this broker, not the embedded one.", metavar="HOST:PORT", show_default=False),
+]
+ReplayOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="History instead of sample traffic, in a data folder of its own.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+    ),
+]
+MapOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--map", help="How rows of --replay become events.", exists=True, dir_okay=False, show_default=False
+    ),
+]
+
+
 def run(
     config: ConfigOption = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of all data; default: worker.data_dir.", show_default=False, file_okay=False
-        ),
-    ] = None,
-    rate: Annotated[float, typer.Option(help="Sample events a second; 0 for none.", min=0, max=2_000)] = 5.0,
-    duration: Annotated[
-        float | None,
-        typer.Option(help="End so many seconds after everything works.", min=0, show_default=False),
-    ] = None,
-    kafka: Annotated[
-        str | None,
-        typer.Option(help="Use this broker, not the embedded one.", metavar="HOST:PORT", show_default=False),
-    ] = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(
-            help="History instead of sample traffic, in a data folder of its own.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(
-            "--map",
-            help="How rows of --replay become events.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
+    data: DataOption = None,
+    rate: RateOption = 5.0,
+    duration: DurationOption = None,
+    kafka: KafkaOption = None,
+    replay: ReplayOption = None,
+    mapping: MapOption = None,
 ) -> None:
     """Everything on this machine, to look at: broker, store, worker, gateway, page and sample traffic.
 

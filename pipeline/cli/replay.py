@@ -17,23 +17,29 @@ if TYPE_CHECKING:
     from pipeline.replay import EventMap, History, Report
 
 
+FileArgument = Annotated[
+    Path,
+    typer.Argument(help="CSV, JSON (lines or a list) or Avro, also as .gz.", exists=True, dir_okay=False),
+]
+MapOption = Annotated[
+    Path, typer.Option("--map", help="Mapping from rows to events, TOML.", exists=True, dir_okay=False)
+]
+ShiftOption = Annotated[
+    bool, typer.Option("--shift-to-now", help="Move all times so that the last event is now.")
+]
+SpeedOption = Annotated[
+    float | None,
+    typer.Option(
+        help="60 plays an hour in a minute; default: as fast as it goes.", min=0.001, show_default=False
+    ),
+]
+
+
 def run(
-    file: Annotated[
-        Path,
-        typer.Argument(help="CSV, JSON (lines or a list) or Avro, also as .gz.", exists=True, dir_okay=False),
-    ],
-    mapping: Annotated[
-        Path, typer.Option("--map", help="Mapping from rows to events, TOML.", exists=True, dir_okay=False)
-    ],
-    shift_to_now: Annotated[
-        bool, typer.Option("--shift-to-now", help="Move all times so that the last event is now.")
-    ] = False,
-    speed: Annotated[
-        float | None,
-        typer.Option(
-            help="60 plays an hour in a minute; default: as fast as it goes.", min=0.001, show_default=False
-        ),
-    ] = None,
+    file: FileArgument,
+    mapping: MapOption,
+    shift_to_now: ShiftOption = False,
+    speed: SpeedOption = None,
     bootstrap: BootstrapOption = None,
     config: ConfigOption = None,
 ) -> None:

@@ -15,7 +15,7 @@ from pipeline.journal.deltas import CellChanges
 from pipeline.journal.index import Ids, Places, lead, until_of
 from pipeline.journal.messages import NO_MESSAGES, Messages, columns_of_messages, messages_of
 from pipeline.journal.outcomes import Outcome
-from pipeline.journal.pack import Columns, pack, unpack
+from pipeline.journal.pack import Columns, pack
 from pipeline.measures.cells import Series
 
 DAY_MS = 86_400_000
@@ -80,11 +80,6 @@ def pack_effect(effect: Effect) -> bytes:
     for q, (_, cells) in effect.deltas.items():
         columns |= columns_of(cells, str(q))
     return pack(head, columns)
-
-
-def unpack_effect(value: bytes) -> Effect:
-    """The inverse of `pack_effect`; raises what `unpack` raises."""
-    return effect_of(*unpack(value))
 
 
 def effect_of(head: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]) -> Effect:

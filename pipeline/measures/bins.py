@@ -8,7 +8,6 @@ differs between machines, and a duration on an edge (1 s, 2 s, 4 s are common) w
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,7 +23,6 @@ RELATIVE_ERROR = 2 ** (1 / (2 * PER_DOUBLING)) - 1
 PERCENTS = (50, 90, 95, 99)
 _FIRST_BIN = -79  # one millisecond
 _LAST_BIN = 425  # beyond what an int64 of milliseconds can hold
-_NEGATIVE = "a duration is negative: it has no bin"
 
 
 def _upper_edge_ms(k: int) -> int:
@@ -34,8 +32,9 @@ def _upper_edge_ms(k: int) -> int:
 
 
 _LONGEST_MS = (1 << 63) - 1
-_UPPER_MS = tuple(min(_upper_edge_ms(k), _LONGEST_MS) for k in range(_FIRST_BIN, _LAST_BIN + 1))
-_UPPER_MS_COLUMN: Int64s = np.array(_UPPER_MS, np.int64)
+_UPPER_MS: Int64s = np.array(
+    [min(_upper_edge_ms(k), _LONGEST_MS) for k in range(_FIRST_BIN, _LAST_BIN + 1)], np.int64
+)
 
 
 def bins_of(milliseconds: Int64s) -> Int32s:
@@ -45,16 +44,10 @@ def bins_of(milliseconds: Int64s) -> Int32s:
         ValueError: a duration is negative; which events can end a clock is for `cases` to say.
     """
     if milliseconds.size and milliseconds.min() < 0:
-        raise ValueError(_NEGATIVE)
-    found = np.searchsorted(_UPPER_MS_COLUMN, milliseconds, side="left") + _FIRST_BIN
+        msg = "a duration is negative: it has no bin"
+        raise ValueError(msg)
+    found = np.searchsorted(_UPPER_MS, milliseconds, side="left") + _FIRST_BIN
     return np.where(milliseconds == 0, ZERO_BIN, found).astype(np.int32)
-
-
-def bin_of(milliseconds: int) -> int:
-    """The bin of one duration; raises as `bins_of`."""
-    if milliseconds < 0:
-        raise ValueError(_NEGATIVE)
-    return bisect_left(_UPPER_MS, milliseconds) + _FIRST_BIN if milliseconds else ZERO_BIN
 
 
 def upper_edges(bins: Int32s) -> Floats:

@@ -9,12 +9,12 @@ import pytest
 from pipeline.config import Settings
 from pipeline.demo.parts import make_tables
 from pipeline.embedded.store import ensure_store
-from pipeline.measures.bins import bin_of
 from pipeline.page import server
 from pipeline.page.hub import Hub
 from pipeline.page.trends import POINTS
 from pipeline.page.watch import Watch
 from pipeline.stores.client import connect
+from tests.support.single import bin_of
 
 COLUMNS = ("metric", "instrument", "touchpoint", "channel", "segment", "bucket", "bin", "n", "total")
 

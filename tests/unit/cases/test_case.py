@@ -13,13 +13,12 @@ from pipeline.cases.case import (
     NEVER,
     UNHEARD,
     Case,
-    CaseEvent,
     Opening,
     action_of,
     passed,
-    step,
     time_of,
 )
+from tests.support.single import CaseEvent, step
 
 DAY = 86_400_000
 

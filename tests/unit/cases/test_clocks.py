@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pipeline.cases.lifecycle import (
     UNHEARD,
     Case,
-    CaseEvent,
     Rules,
     Schedule,
     Target,
@@ -21,8 +20,8 @@ from pipeline.cases.lifecycle import (
     open_since,
     passed,
     resolution,
-    step,
 )
+from tests.support.single import CaseEvent, step
 
 DAY, HOUR = 86_400_000, 3_600_000
 OFFICE = Schedule((Version("UTC", ((),) * 3 + (((9 * HOUR, 17 * HOUR),),) + ((),) * 3),))  # Thursdays

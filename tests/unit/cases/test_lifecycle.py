@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pipeline.cases.lifecycle import (
     UNHEARD,
     Case,
-    CaseEvent,
     Rules,
     Target,
     follow_ups,
@@ -22,10 +21,10 @@ from pipeline.cases.lifecycle import (
     observations,
     passed,
     resolution,
-    step,
 )
 from pipeline.events.schemas import schema
 from pipeline.events.wire import decode, encode
+from tests.support.single import CaseEvent, step
 
 DAY = 86_400_000
 ACTIONS = (

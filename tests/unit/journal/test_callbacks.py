@@ -13,10 +13,11 @@ from pipeline.events.records import Records
 from pipeline.events.schemas import schema
 from pipeline.journal.callbacks import Callbacks
 from pipeline.journal.decide import DecideResponses
-from pipeline.journal.effect import pack_effect, unpack_effect
+from pipeline.journal.effect import pack_effect
 from pipeline.journal.state import State
 from pipeline.measures.instruments import SHIPPED
 from tests.support.recount import Recount, recount_partition, waiting
+from tests.support.single import unpack_effect
 from tests.support.traffic import Traffic
 
 HOUR = 3_600_000

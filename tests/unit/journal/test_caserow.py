@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pipeline.cases.case import NEVER, UNHEARD, Case, CaseEvent, Opening, mark_of, order_of, step
+from pipeline.cases.case import NEVER, UNHEARD, Case, Opening, mark_of, order_of
 from pipeline.journal.caserow import CaseHead, HeldCase, case_of, head_of, pack_case, unpack_case
 from pipeline.journal.dues import NEVER_DUE
+from tests.support.single import CaseEvent, step
 
 TIMES = st.integers(-(10**15), 10**15)
 NAMES = st.text(max_size=5)

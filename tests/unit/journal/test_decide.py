@@ -15,12 +15,13 @@ from pipeline.events.records import Records
 from pipeline.events.schemas import schema
 from pipeline.journal.decide import DecideResponses, DecideTouchpoints, outcome_records
 from pipeline.journal.deltas import Delta
-from pipeline.journal.effect import pack_effect, unpack_effect
+from pipeline.journal.effect import pack_effect
 from pipeline.journal.partition import Decider
 from pipeline.journal.rollup import Rollup
 from pipeline.journal.state import State
 from pipeline.measures.instruments import SHIPPED
 from tests.support.recount import Recount, recount_partition
+from tests.support.single import unpack_effect
 from tests.support.traffic import Traffic
 
 DAY_MS = 86_400_000

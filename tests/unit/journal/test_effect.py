@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.journal.deltas import CellChanges
-from pipeline.journal.effect import Effect, pack_effect, unpack_effect
+from pipeline.journal.effect import Effect, pack_effect
 from pipeline.journal.index import Ids
 from pipeline.journal.messages import Messages
 from pipeline.journal.outcomes import Outcome
 from pipeline.journal.pack import VERSION, NewerFormat, unpack
 from pipeline.measures.cells import Series
+from tests.support.single import unpack_effect
 
 LEAF = Series("csat", "csat_1_5", "checkout", "web", "none")
 int64 = st.integers(-(2**62), 2**62)

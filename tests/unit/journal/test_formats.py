@@ -12,8 +12,8 @@ from pipeline.journal.caserow import PLACE, head_of, renewed, unpack_case
 from pipeline.journal.deltas import DEFAULT_SPAN, SPAN, unpack_delta
 from pipeline.journal.journal import Journal
 from pipeline.journal.pack import VERSION, NewerFormat, unpack
-from pipeline.measures.bins import bin_of
 from tests.support.memory_log import MemoryLog
+from tests.support.single import bin_of
 from tests.unit.journal.formats.make import (
     FOLDER,
     SOURCES,

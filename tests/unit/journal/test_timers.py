@@ -18,13 +18,13 @@ from pipeline.journal.caserow import CaseHead, HeldCase, head_of, pack_case
 from pipeline.journal.casetable import CaseTable, cases_of, columns_of_cases
 from pipeline.journal.decide import DecideTouchpoints
 from pipeline.journal.dues import NEVER_DUE, Dues
-from pipeline.journal.effect import Effect, pack_effect, unpack_effect
+from pipeline.journal.effect import Effect, pack_effect
 from pipeline.journal.journal import Journal
 from pipeline.journal.partition import SourcePartition
 from pipeline.journal.state import State
 from pipeline.journal.timers import Timers, timer_clock
-from pipeline.measures.bins import bin_of
 from tests.support.memory_log import MemoryLog, MemoryOutputs
+from tests.support.single import bin_of, unpack_effect
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 T0 = 1_800_000_000_000 // DAY * DAY

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pipeline.measures.bins import (
     RELATIVE_ERROR,
     ZERO_BIN,
-    bin_of,
     bins_of,
     lower_edges,
     middles,
@@ -18,6 +17,7 @@ from pipeline.measures.bins import (
     quantiles,
     upper_edges,
 )
+from tests.support.single import bin_of
 
 LONGEST = (1 << 63) - 1
 DURATIONS = st.one_of(st.integers(0, 100_000), st.integers(0, 10**12), st.integers(0, LONGEST))
@@ -70,13 +70,6 @@ def test_powers_of_two_stay_on_their_edge(power: int):
     assert bin_of((1000 << power) + 1) == 8 * power + 1
 
 
-@given(st.lists(DURATIONS))
-def test_a_column_is_binned_as_its_durations_are(milliseconds: list[int]):
-    found = bins_of(column(*milliseconds))
-    assert found.dtype == np.int32
-    assert found.tolist() == [bin_of(ms) for ms in milliseconds]
-
-
 def test_a_longer_duration_never_has_a_lower_bin():
     assert (np.diff(bins_of(np.arange(200_000))) >= 0).all()
 
@@ -85,8 +78,6 @@ def test_a_longer_duration_never_has_a_lower_bin():
 def test_a_negative_duration_has_no_bin(negative: int):
     with pytest.raises(ValueError, match="negative"):
         bins_of(column(5, negative))
-    with pytest.raises(ValueError, match="negative"):
-        bin_of(negative)
 
 
 def test_no_durations_have_no_bins():

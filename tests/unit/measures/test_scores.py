@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.measures.bins import ZERO_BIN, bin_of
+from pipeline.measures.bins import ZERO_BIN
 from pipeline.measures.instruments import SHIPPED, Instrument
 from pipeline.measures.scores import SHARES, Score, group_counts, score, score_matrix
+from tests.support.single import bin_of
 
 Z = 1.96
 EVERY = (*SHIPPED.values(), Instrument("stars", "net_1_5", 1, 5, "high", promoters_from=4, detractors_to=3))

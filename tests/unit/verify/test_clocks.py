@@ -22,15 +22,14 @@ from pipeline.cases.lifecycle import (
     measure,
     observations,
     passed,
-    step,
 )
-from pipeline.cases.lifecycle import CaseEvent as Heard
-from pipeline.measures.bins import bin_of
 from pipeline.rebuild.full import case_cells
 from pipeline.verify.clocks import BY_RULES, Cases, Observation, observed
 from pipeline.verify.hours import Calendar, Hours
 from pipeline.verify.lives import ACTIONS, CaseEvent
 from pipeline.verify.terms import Promise, Terms
+from tests.support.single import CaseEvent as Heard
+from tests.support.single import bin_of, step
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 BEGIN = 1_774_569_600_000  # 27 March 2026: two days before the clocks of Europe are changed
