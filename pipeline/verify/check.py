@@ -27,6 +27,8 @@ from pipeline.verify.terms import Terms
 from pipeline.verify.told import Names, Outcomes, Place
 from pipeline.verify.versions import DEAD_LETTER
 
+_NEVER = 4_102_444_800_000  # 2100, in milliseconds: all that was heard of was heard of before these rules
+
 
 class Bar(Protocol):
     """Shows how far it is."""
@@ -62,7 +64,7 @@ class Verification:
         self._client = client
         self._pace = pace
         self._since = told.rules_since(client, terms.rules)
-        terms = replace(terms, since=self._since)
+        terms = replace(terms, since=_NEVER if self._since is None else self._since)
         metrics = told.metrics_of_instruments(client)
         changed = told.horizons_since(client)
         oldest = round((time.time() - raw_retention) * 1000)
@@ -257,8 +259,8 @@ class Verification:
             "still_moving": found - sum(key[0] != "rebuilt" for key in still),
             "rebuilt": self._rebuilt,
             "from": _iso(max(begins) * MINUTE_MS) if begins else None,
-            "rules_since": _iso(self._since) if 0 < self._since < told.NOT_TOLD else None,
-            "rules_told": self._since < told.NOT_TOLD,
+            "rules_since": _iso(self._since) if self._since else None,
+            "rules_told": self._since is not None,
             "not_covered": [f"{metric}/{instrument}" for metric, instrument in uncovered],
             "other_mapping": [f"{metric}/{instrument}" for metric, instrument in other],
             "partitions": self._partitions,

@@ -16,7 +16,6 @@ Place = tuple[str, int]  # topic, partition
 SURVEY = (
     "survey"  # stands for the metric of a survey where it does not matter: the mapping may have changed since
 )
-NOT_TOLD = 4_102_444_800_000  # milliseconds since 1970, later than everything
 _SURVEYS = ("nps", "csat", "ces")
 _IS_SURVEY = f"(metric IN {_SURVEYS} OR startsWith(metric, 'net_'))"
 
@@ -78,11 +77,11 @@ def restart(client: Client) -> Restart:
     return Restart(begins, kept_before, earliest)
 
 
-def rules_since(client: Client, rules: str) -> int:
+def rules_since(client: Client, rules: str) -> int | None:
     """From which kafka_time on these rules measure cases and answers, milliseconds since 1970; 0: always.
 
     A reset has everything counted anew, by those of now. Of rules that `setup` was not told of nobody knows since when
-    workers have had them: `NOT_TOLD`.
+    workers have had them: None.
     """
     rows = frame(
         client,
@@ -90,7 +89,7 @@ def rules_since(client: Client, rules: str) -> int:
         "(SELECT max(saved) FROM resets))) AS changed FROM measuring_rules",
     )
     last, changed = rows.row(0)
-    return NOT_TOLD if last and last != rules else max(0, int(changed))
+    return None if last and last != rules else max(0, int(changed))
 
 
 def horizons_since(client: Client) -> dict[str, int]:
