@@ -241,8 +241,9 @@ class Archive:
     async def _decoded(self, consumer: Any, pending: Pending, ours: Ours) -> Frames | None:
         """The rows of what can be read; the rest is pending no more. None if we are to stop before that."""
         with suppress(Stopped):
-            await self._continuity.check(consumer, pending.records)
-            return await self._readable.rows(consumer, pending.records, ours)
+            check = self._continuity.check(consumer, dict(pending.records))
+            rows = self._readable.rows(consumer, pending.records, ours)
+            return (await asyncio.gather(rows, check))[0]
         return None
 
     def _while_ours(self) -> Ours:
