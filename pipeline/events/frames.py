@@ -13,6 +13,7 @@ import polars as pl
 from pipeline.events.block import Block
 from pipeline.events.found import Entries, Found, Int64s, Mask, Numbers, Texts
 from pipeline.events.layout import Field, Kind, Layout
+from pipeline.events.words import Uint64s
 
 _ENTRY = pl.Struct({"key": pl.String, "value": pl.String})
 _DTYPES: Mapping[Kind, pl.DataType] = MappingProxyType(
@@ -71,7 +72,7 @@ class _Query:
         elif isinstance(found, Numbers):
             column = self._nulled(self._source(found.value[self._good]).cast(kind), found.present)
         elif isinstance(found, Texts):
-            at, size = found.start[self._good], found.size[self._good]
+            at, size = found.start[self._good], _sizes(found.size[self._good])
             column = self._nulled(_cut(self._source(at), self._source(size), kind), found.present)
         else:
             column = self._source(self._maps(found))
@@ -98,7 +99,7 @@ class _Query:
         source = {"raw": _repeated(self._raw, len(row))}
         for name, texts in (("key", found.key), ("value", found.value)):
             source |= {f"{name} at": pl.Series(texts.start[kept])}
-            source |= {f"{name} size": pl.Series(texts.size[kept])}
+            source |= {f"{name} size": pl.Series(_sizes(texts.size[kept]))}
         cuts = [_cut(pl.col(f"{k} at"), pl.col(f"{k} size"), pl.String()).alias(k) for k in ("key", "value")]
         return _lists(row, pl.DataFrame(source).select(cuts).to_struct("entry"), self._rows)
 
@@ -106,6 +107,11 @@ class _Query:
 def _repeated(raw: pl.Series, times: int) -> pl.Series:
     """The same bytes in every row, in memory once: polars cuts row by row, and is slow to cut many from one value."""
     return raw.new_from_index(0, times)
+
+
+def _sizes(size: Int64s) -> Uint64s:
+    """As polars wants them: it would turn each of other numbers into such."""
+    return size.view(np.uint64)
 
 
 def _cut(at: pl.Expr, size: pl.Expr, kind: pl.DataType) -> pl.Expr:
