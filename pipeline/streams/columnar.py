@@ -32,6 +32,8 @@ from pipeline.events.records import Records
 LOG_APPEND_TIME = 1
 _AT_ONCE = 0.01  # seconds; a broker that honours fetch.max.wait.ms takes longer over an empty answer
 _REST = 0.03
+# Values of a partition at a time. More than a fetch holds, but compressed it may hold a hundred times as much.
+_MOST_BYTES = 8 << 20
 _value = attrgetter("value")
 _whole = attrgetter("value", "offset", "timestamp")
 
@@ -152,7 +154,10 @@ def _refuse_getone(tp: Any) -> None:
 
 
 class _Drain:
-    """What is left of one fetch result: at most `max_records` at a time, positions kept as aiokafka expects."""
+    """What is left of one fetch result: at most `max_records` at a time, and not many more bytes than `_MOST_BYTES`.
+
+    Positions are kept as aiokafka expects.
+    """
 
     def __init__(self, place: _Place) -> None:
         self.place = place
@@ -169,7 +174,7 @@ class _Drain:
             self.batches = _unpack(held, tp, self.place)
         self.place.begin(held.next_fetch_offset)
         parts: list[Records] = []
-        room = max_records
+        room, size = max_records, 0
         while room is None or room > 0:
             part = self._next(self.batches, held, room)
             if part is None:
@@ -177,7 +182,8 @@ class _Drain:
                 result._partition_records = None
                 break
             parts.append(part)
-            room = None if room is None else room - len(part)
+            size += part.nbytes
+            room = 0 if size >= _MOST_BYTES else None if room is None else room - len(part)
         else:
             result._update_position()
         since = self.place.read(parts[-1].last if parts else None, held.next_fetch_offset)

@@ -111,6 +111,29 @@ async def test_aborted_and_committed_transactions(apache_kafka: str, kafka_prefi
         assert len(await both(apache_kafka, tp)) == 120
 
 
+async def test_what_unpacks_to_much_comes_in_pieces(
+    apache_kafka: str, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columnar, "_MOST_BYTES", 10_000)
+    async with (
+        topic_of(apache_kafka, kafka_prefix, **{"message.timestamp.type": "LogAppendTime"}) as tp,
+        consumer(apache_kafka, tp, columns=True) as ours,
+    ):
+        producer = AIOKafkaProducer(
+            bootstrap_servers=apache_kafka, compression_type="gzip", max_batch_size=4000, linger_ms=20
+        )
+        await producer.start()
+        sent = [await producer.send(tp.topic, bytes(1000), partition=0) for _ in range(100)]
+        await asyncio.gather(*sent)
+        await producer.stop()
+        end = 0
+        while end < 100:
+            (got,) = (await ours.getmany(tp, timeout_ms=10_000)).values()
+            assert got.goes_on(end)
+            assert got.nbytes < 15_000
+            end = got.last + 1
+
+
 async def test_fetches_of_one_transaction_each_go_on_over_its_marker(
     apache_kafka: str, kafka_prefix: str
 ) -> None:
