@@ -24,6 +24,7 @@ Taken = Mapping[TopicPartition, Sequence[Records]]
 PATIENCE = 2.0  # seconds without an offer after which the archive looks for itself whether there is more
 _ROOM = 128 << 20  # bytes: what is kept for an archive that waits for its store
 _SMALL = 2048  # records; to decode fewer again, together with others, costs less than rows of their own
+_AT_ONCE = 16 << 20  # bytes: more are taken the next time
 _EACH = 60  # bytes that a record takes beside its value
 _FOUND = 350  # and what was found in it, beside a copy of its value
 
@@ -73,10 +74,11 @@ class Along:
             feed.held.append(records)
 
     def take(self, tp: TopicPartition, position: int) -> Sequence[Records]:
-        """What goes on at `position` without a gap; what lies before it is given up."""
-        held, taken = self._feeds[tp].held, list[Records]()
-        while held and held[0].start <= position:
+        """Some of what goes on at `position` without a gap; what lies before it is given up."""
+        held, taken, size = self._feeds[tp].held, list[Records](), 0
+        while held and held[0].start <= position and size < _AT_ONCE:
             records = held.popleft()
+            size += records.nbytes
             self._left += _size(records)
             rest = records.after(position - 1)
             if len(rest) and rest.goes_on(position):
@@ -90,8 +92,10 @@ class Along:
         return [tp for tp, feed in self._feeds.items() if feed.held or tp in paused or self._alive(feed)]
 
     def follows(self, tp: TopicPartition, position: int) -> bool:
-        """Whether it is worth waiting for what comes at `position`: its tally is alive and has not passed it."""
+        """Whether what comes at `position` is held, or worth waiting for: its tally is alive and has not passed it."""
         feed = self._feeds[tp]
+        if feed.held and feed.held[0].goes_on(position):
+            return True
         return feed.end <= position and self._alive(feed)
 
     def _alive(self, feed: _Feed) -> bool:
@@ -125,7 +129,8 @@ async def read_along(
     if not wanted():
         return {}
     for tp, position in known.items():
-        if sum(len(one) for some in taken.values() for one in some) >= most:
+        so_far = [one for some in taken.values() for one in some]
+        if sum(map(len, so_far)) >= most or sum(one.nbytes for one in so_far) >= _AT_ONCE:
             break
         if some := along.take(tp, position):
             taken[tp] = some

@@ -27,7 +27,7 @@ class Pace:
     """
 
     rows: int = 100_000
-    bytes: int = 64 << 20
+    bytes: int = 32 << 20
     seconds: float = 0.5
     fetch_bytes: int = 2 << 20
 

@@ -172,6 +172,19 @@ async def test_a_partition_that_waits_for_a_schema_stays_paused() -> None:
     assert (consumer.at, consumer.stopped) == (0, True)
 
 
+async def test_of_large_records_some_are_taken_and_the_rest_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(along_module, "_AT_ONCE", 15)
+    along, _ = following()
+    consumer = Consumer()
+    for first in range(0, 30, 10):
+        along.offer(TP.topic, TP.partition, log(first, first + 10))  # ten bytes, then twenty each
+    for stops in ([10, 20], [30]):
+        assert [some.last + 1 for some in await looked(along, consumer)] == stops
+        assert (consumer.at, consumer.stopped) == (stops[-1], True)
+
+
 async def test_after_a_rebalance_nothing_moves_that_may_be_somebody_elses() -> None:
     along, _ = following()
     consumer = Consumer()
