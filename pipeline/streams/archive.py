@@ -242,8 +242,7 @@ class Archive:
         """The rows of what can be read; the rest is pending no more. None if we are to stop before that."""
         with suppress(Stopped):
             check = self._continuity.check(consumer, dict(pending.records))
-            rows = self._readable.rows(consumer, pending.records, ours)
-            return (await asyncio.gather(rows, check))[0]
+            return (await asyncio.gather(self._readable.rows(consumer, pending.records, ours), check))[0]
         return None
 
     def _while_ours(self) -> Ours:
