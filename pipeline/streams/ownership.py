@@ -100,6 +100,10 @@ class Ownership(Generic[K]):
             self._owned.pop(p, None)
         self._forgotten(self.topic, partitions)
 
+    def _is_ours(self, owned: K) -> bool:
+        """Still: what was shown of it after it went to another would stand here for good."""
+        return owned in self._owned.values()
+
     def _ready(self) -> Iterator[K]:
         """Those that are recovered when their turn comes."""
         return (owned for owned in list(self._owned.values()) if owned.ready)

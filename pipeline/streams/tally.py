@@ -134,6 +134,8 @@ class Tally(Ownership[Owned]):
         owned.told.tell(self._metrics, self.topic, owned.partition)
         with suppress(Unknown):
             behind = owned.behind = await owned.partition.behind()
+            if not self._is_ours(owned):
+                return
             self._metrics.lag(self.topic, owned.partition.partition, behind)
             if behind and owned.still_for(_STUCK) and not owned.lock.locked():
                 await self._catch(owned)
@@ -222,7 +224,8 @@ class Tally(Ownership[Owned]):
         for (reason, stage), n in Counter((str(bad.reason), bad.stage) for bad in decision.rejected).items():
             self._metrics.dead_letter(reason, stage, n)
         self._metrics.misplaced(self.topic, decision.misplaced)
-        self._metrics.watermark(self.topic, owned.partition.partition, effect.watermark / 1000)
+        if self._is_ours(owned):
+            self._metrics.watermark(self.topic, owned.partition.partition, effect.watermark / 1000)
 
     def _tell_expired(self, owned: Owned) -> None:
         expired = owned.partition.expired - owned.expired

@@ -42,6 +42,39 @@ async def test_a_drain_does_not_take_back_what_another_has_now():
     assert not one.partitions
 
 
+async def test_nothing_is_shown_of_a_partition_that_went_to_another_meanwhile():
+    shown, applied = [], SimpleNamespace(applied=6, published=0)
+
+    class Shown:
+        def __getattr__(self, name):
+            return lambda *_: shown.append(name)
+
+    class Partition:
+        partition, state, expired = 3, applied, 0
+
+        async def behind(self):
+            one.forget([3])
+            return 5
+
+        async def apply(self, _):
+            one.forget([3])
+            effect = SimpleNamespace(outcomes={}, watermark=7)
+            return [SimpleNamespace(effect=effect, rejected=[], misplaced=0, checked=None)]
+
+        async def tidy(self):
+            return False
+
+    one = Tally("responses", 1, None, lambda _: Partition(), Shown())
+    for work in (lambda: one.observe(), lambda: one.on_batch(3, Records.of([b""], [7], [0]))):
+        one.own([3])
+        one._owned[3].ready = True
+        one._owned[3].told = SimpleNamespace(tell=lambda *_: None)
+        await work()
+        assert not one.partitions
+    assert not {"lag", "watermark"} & set(shown)
+    assert shown.count("forget") == 2
+
+
 async def test_work_under_way_goes_on_for_nobody():
     log = MemoryLog()
     one = Roll(
