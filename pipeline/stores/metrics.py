@@ -99,7 +99,7 @@ DEAD_LETTERS = Metric(
 LAG = Metric(
     "feedback_consumer_lag_records",
     Kind.GAUGE,
-    "Records in the topic that are not settled yet.",
+    "Records in the topic that are not settled yet; what an open transaction holds back is not among them.",
     OF_A_PARTITION,
     "records",
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from pipeline.errors import Away, FeedbackError
 from pipeline.journal.log import Unknown
-from pipeline.streams.patience import GiveWay, persist
+from pipeline.streams.patience import GiveWay, persist, until
 
 
 def failing(error, times=1):
@@ -29,6 +31,14 @@ async def test_what_is_away_may_come_back(error):
 async def test_what_is_refused_stays_refused():
     with pytest.raises(FeedbackError, match="run feedback setup"):
         await persist(failing(FeedbackError("run feedback setup")), "the broker", 1)
+
+
+async def test_a_wait_that_is_given_up_leaves_nothing_behind():
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(until(asyncio.Event(), asyncio.Event().wait()), 0.001)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 def test_what_can_wait_gives_way_to_a_recovery_but_not_for_ever():
