@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,6 +14,10 @@ from pipeline.config.settings import Settings
 from pipeline.errors import FeedbackError
 
 Path = tuple[str, ...]
+_BARE = re.compile(r"[A-Za-z0-9_-]+")  # what TOML takes without quotes
+_NAMED = tuple(
+    name for name, field in Settings.model_fields.items() if get_origin(field.annotation) is Mapping
+)
 _SECRET = ("token", "tokens", "password", "dsn", "registry_url")
 
 
@@ -26,8 +32,8 @@ class ConfigError(FeedbackError):
 
 
 def name_of(path: Path) -> str:
-    """A key as one writes it, "kafka.partitions"."""
-    return ".".join(path)
+    """A key as one writes it, "kafka.partitions"; a name with blanks or the like in quotes."""
+    return ".".join(part if _BARE.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in path)
 
 
 def paths_of(error: ValidationError) -> list[Path]:
@@ -68,8 +74,10 @@ def unknown_variables(names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _key(path: Path) -> Path:
-    # Parts of a union or of a validator's own name follow the key; no key of ours has such characters.
-    return tuple(part for part in path if part.replace("_", "").replace("-", "").isalnum())
+    # Parts of a union or of a validator's own name follow the key; no key of ours has such characters. The name of a
+    # touchpoint, say, may have any.
+    head = 2 if path and path[0] in _NAMED else 0
+    return (*path[:head], *(part for part in path[head:] if _BARE.fullmatch(part)))
 
 
 def _holds(tree: Any, path: Path) -> bool:

@@ -165,6 +165,25 @@ def test_contradictions_are_named_beside_faults_elsewhere(folder):
     assert starts == ["kafka.partitions = 0", "sla.low.target", "retention", "kafka.security"]
 
 
+def test_a_table_with_any_name_is_named(folder):
+    text = """
+        windows = ["15m", "15m"]
+        [touchpoints."checkout page"]
+        stage = "nowhere"
+        [touchpoints."a.b"]
+        ownr = "x"
+        [sla."[high]"]
+        schedule = "s"
+        [instruments."A B"]
+        metric = "ces"
+        """
+    faults = faults_of(written(folder, text))
+    names = ["windows", 'touchpoints."checkout page".stage', 'touchpoints."a.b".ownr', 'sla."[high]".target']
+    names += [f'instruments."A B".{key}' for key in ("min", "max", "direction")]
+    assert {fault.split(" = ")[0].split(": ")[0] for fault in faults} == set(names)
+    assert any('did you mean touchpoints."a.b".owner?' in fault for fault in faults)
+
+
 def test_the_environment_wins_and_reaches_everything(folder, monkeypatch):
     path = written(
         folder, '[kafka]\nbootstrap = "a:1"\nprefix = "staging"\n[touchpoints.checkout]\nowner = "x"'
