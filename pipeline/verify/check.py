@@ -235,9 +235,9 @@ class Verification:
     def _result(self, still: Mapping[Key, Suspect], found: int) -> Result:
         leaves = told.leaves_told(self._client)
         if any(key[0] in ("cell", "rebuilt") and key[1] not in leaves for key in still):
-            leaves |= {
-                leaf: names for table in self._tables.values() for leaf, names in table.leaves().items()
-            }
+            mapped = [RawTable(self._client, kind, self._mapping) for kind in KINDS]
+            for table in (*self._tables.values(), *mapped):
+                leaves |= table.leaves()
             leaves |= {leaf: names for names, leaf in told.resolution_leaves(self._client).items()}
             leaves |= told.leaves_told(self._client, mapped=True)
         details = [detail(key, one, leaves) for key, one in sorted(still.items(), key=str)[:MOST_DETAILS]]

@@ -346,6 +346,22 @@ def test_a_changed_mapping_moves_the_counts(there):
     assert seen(client) == {
         ("net_1_5" if c[0] == "csat" else c[0], *c[1:]): both for c, both in wanted.items()
     }
+    # Another mapping without a rebuild: the numbers are wrong, and verify says of which instrument.
+    client.command(
+        "INSERT INTO instruments SELECT * REPLACE('net_0_5' AS metric, now64(3) AS written) FROM instruments FINAL "
+        "WHERE name = 'csat_1_5'"
+    )
+    found = verify(
+        client,
+        configured.kafka.prefix,
+        horizons,
+        400 * 86_400,
+        terms_of(configured),
+        lambda _: nullcontext(Silent()),
+        QUICK,
+    )
+    wrong = [one for one in found.details if one["kind"] == "live and rebuilt cell"]
+    assert {(one["metric"], one["instrument"]) for one in wrong} == {("net_0_5", "csat_1_5")}
 
 
 def test_cells_whose_raw_rows_were_dropped_stay(there):
