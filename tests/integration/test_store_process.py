@@ -295,6 +295,9 @@ def test_the_sink_tells_an_outage_from_rows_that_do_not_fit(settings):
             assert poison.value.code == 16
             with pytest.raises(PoisonError, match="do not fit"):
                 sink.insert("progress", pl.DataFrame({"partition": ["no number"]}))
+            with pytest.raises(PoisonError, match="do not fit") as poison:
+                sink.insert("progress", pl.DataFrame({"partition": [1, None]}))
+            assert poison.value.code == 349
             with pytest.raises(AwayError) as away:
                 sink.insert("no_such_table", pl.DataFrame({"a": [1]}))
             assert away.value.code == 60

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 
 from pipeline.events import wire
+from pipeline.events.layout import fields
 from pipeline.events.records import Records
 from pipeline.events.schemas import schema
 from pipeline.measures.instruments import SHIPPED, bounds
+from pipeline.stores.migrate import migrations
 from pipeline.streams.rows import Source, rows_of, sources
 from pipeline.streams.topics import Topics
 
@@ -95,3 +99,13 @@ def test_our_own_topics_are_read_under_the_ids_of_a_registry_and_under_ours():
     rows = rows_of(source("cells"), 0, records(values), lambda ids: {k: known[k] for k in ids if k in known})
     assert rows.frame["part"].to_list() == [7, 7]
     assert rows.skipped == 1
+
+
+def test_what_can_be_null_has_a_column_that_can_be_null_and_nothing_else_has():
+    """A null that a table does not take would be refused for ever, and what is behind it would wait."""
+    made = "\n".join(text for migration in migrations() for text in migration.statements)
+    tables = dict(re.findall(r"^CREATE TABLE IF NOT EXISTS (\w+)\n\((.*?)^\)", made, re.MULTILINE | re.DOTALL))
+    for one in sources(Topics("feedback"), bounds(SHIPPED)):
+        kinds = dict(re.findall(r"^    (\w+) (.*)$", tables[one.table], re.MULTILINE))
+        nullable = {field.name: field.null is not None for field in fields(one.schema)}
+        assert nullable == {name: "Nullable(" in kinds[name] for name in nullable}
