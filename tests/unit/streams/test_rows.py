@@ -104,7 +104,9 @@ def test_our_own_topics_are_read_under_the_ids_of_a_registry_and_under_ours():
 def test_what_can_be_null_has_a_column_that_can_be_null_and_nothing_else_has():
     """A null that a table does not take would be refused for ever, and what is behind it would wait."""
     made = "\n".join(text for migration in migrations() for text in migration.statements)
-    tables = dict(re.findall(r"^CREATE TABLE IF NOT EXISTS (\w+)\n\((.*?)^\)", made, re.MULTILINE | re.DOTALL))
+    tables = dict(
+        re.findall(r"^CREATE TABLE IF NOT EXISTS (\w+)\n\((.*?)^\)", made, re.MULTILINE | re.DOTALL)
+    )
     for one in sources(Topics("feedback"), bounds(SHIPPED)):
         kinds = dict(re.findall(r"^    (\w+) (.*)$", tables[one.table], re.MULTILINE))
         nullable = {field.name: field.null is not None for field in fields(one.schema)}
