@@ -93,11 +93,11 @@ async def test_offsets_of_several_topics_are_asked_for_at_once(
     places = [
         TopicPartition(f"{prefix}.{topic}", p) for topic in ("responses", "deltas", "cells") for p in (0, 1)
     ]
-    broker = Broker({**client_options(configured), "retry_backoff_ms": 60_000})
+    broker = Broker({**client_options(configured), "retry_backoff_ms": 15_000})
     await broker.start()
     try:
         await KafkaLog(broker, *places[3]).append(b"a")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(12):
             offsets = await broker.offsets(places)
     finally:
         await broker.stop()
