@@ -18,8 +18,7 @@ from pipeline.journal.journal import JournalBroken
 from pipeline.journal.pack import NewerFormat
 from pipeline.streams.batches import Raw, scheduler
 from pipeline.streams.membership import Mandate
-from pipeline.streams.safe_consumer import transport
-from pipeline.streams.waiting import Room
+from pipeline.streams.safe_consumer import Progress, transport
 
 log = logging.getLogger(__name__)
 _MAX_POLL_RECORDS = 1 << 18  # of all partitions together: a fetch should not be cut
@@ -35,14 +34,8 @@ class Crashed(Exception):
     """Faust gave up; the worker must end, since a crashed app stays alive and does nothing."""
 
 
-class Handler(Protocol):
-    """Owns partitions of one topic and settles what is read from them.
-
-    Attributes:
-        room: what may be in flight of it.
-    """
-
-    room: Room
+class Handler(Progress, Protocol):
+    """Owns partitions of one topic and settles what is read from them."""
 
     async def on_batch(self, partition: int, records: Records) -> bool:
         """Settle a batch; everything derived from it is safe when this returns. False if others own the partition."""
@@ -58,10 +51,6 @@ class Handler(Protocol):
 
     def forget(self, partitions: Collection[int]) -> None:
         """Others own these now."""
-        ...
-
-    def done(self, partition: int) -> int:
-        """Before this offset everything is settled, and what was derived from it is acknowledged."""
         ...
 
     @property

@@ -112,9 +112,8 @@ class Delivery:
                 raise Stopped
 
     def _held(self, table: str, partition: int, first: int, last: int) -> Mapping[int, int]:
-        if (
-            self._reader is None
-        ):  # asked of every partition at a start, and to connect costs the store three queries
+        if self._reader is None:
+            # kept: it is asked of every partition at a start, and to connect costs the store three queries
             self._reader = connect(self._settings, write=False)
         rows = self._reader.query(
             "SELECT kafka_offset, toUnixTimestamp64Milli(kafka_time) FROM {table:Identifier} "

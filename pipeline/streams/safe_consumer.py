@@ -29,8 +29,8 @@ _ALL_ASIDE = 0.1  # seconds
 _faust_log = logging.getLogger("faust.consumer")  # mode would log under the name of this module, at our level
 
 
-class Handler(Protocol):
-    """Settles what is read of a topic.
+class Progress(Protocol):
+    """What whoever settles the records of a topic tells the consumer.
 
     Attributes:
         room: what may be in flight of it.
@@ -44,7 +44,7 @@ class Handler(Protocol):
 
 
 def transport(
-    app: Any, handlers: Mapping[str, Handler], mandate: Mandate, stopped: Callable[[], bool]
+    app: Any, handlers: Mapping[str, Progress], mandate: Mandate, stopped: Callable[[], bool]
 ) -> driver.Transport:
     """The transport for `app.transport`.
 
@@ -107,7 +107,7 @@ class SafeConsumer(driver.Consumer):
     """
 
     logger = _faust_log
-    handlers: Mapping[str, Handler]
+    handlers: Mapping[str, Progress]
     mandate: Mandate
 
     @property

@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 
 import polars as pl
 import pytest
@@ -330,16 +331,17 @@ def test_a_changed_mapping_moves_the_counts(there):
     with pytest.raises(FeedbackError, match=r"csat_1_5.*feedback setup"):
         rebuilt(configured, client)
     assert rebuilt(configured, client, csat_1_5="net_1_5").checked["changed"] > 0
-    horizons = {"responses": 10 * YEAR, "touchpoints": 10 * YEAR}
-    found = verify(
+    judged = partial(
+        verify,
         client,
         configured.kafka.prefix,
-        horizons,
+        {"responses": 10 * YEAR, "touchpoints": 10 * YEAR},
         400 * 86_400,
         terms_of(configured),
         lambda _: nullcontext(Silent()),
         QUICK,
     )
+    found = judged()
     assert {one["kind"] for one in found.details} <= {"outcome"}  # the counts of outcomes are made up here
     assert found.checked["other_mapping"] == ["csat/csat_1_5"]
     wanted = recount(answers, [])
@@ -351,15 +353,7 @@ def test_a_changed_mapping_moves_the_counts(there):
         "INSERT INTO instruments SELECT * REPLACE('net_0_5' AS metric, now64(3) AS written) FROM instruments FINAL "
         "WHERE name = 'csat_1_5'"
     )
-    found = verify(
-        client,
-        configured.kafka.prefix,
-        horizons,
-        400 * 86_400,
-        terms_of(configured),
-        lambda _: nullcontext(Silent()),
-        QUICK,
-    )
+    found = judged()
     wrong = [one for one in found.details if one["kind"] == "live and rebuilt cell"]
     assert {(one["metric"], one["instrument"]) for one in wrong} == {("net_0_5", "csat_1_5")}
 
