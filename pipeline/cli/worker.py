@@ -17,11 +17,11 @@ _PARTS = ("tally", "roll", "archive")
 def run(
     config: ConfigOption = None,
     only: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Do a part of the work: tally, roll, archive, separated by commas.", show_default=False
         ),
-    ] = "",
+    ] = None,
     drain: Annotated[
         bool,
         typer.Option(
@@ -35,10 +35,7 @@ def run(
     else: kill one at any time and start it again. /metrics, /healthz and /readyz are at metrics.listen.
     """
     settings = load_settings(config)
-    parts = tuple(part.strip() for part in only.split(",") if part.strip()) or _PARTS
-    unknown = sorted(set(parts) - set(_PARTS))
-    if unknown:
-        fail(f"--only does not know {', '.join(unknown)}: choose from {', '.join(_PARTS)}")
+    parts = _PARTS if only is None else _parts(only)
     # before polars is imported: our own pool is the parallelism
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     # it gives what it freed back to the kernel after half a second, and faults it in anew with the next batch
@@ -52,3 +49,11 @@ def run(
 
     search_seldom()
     sys.exit(uvloop.run(work(settings, StoreKeeper(settings), parts, drain=drain)))
+
+
+def _parts(only: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in only.split(",") if part.strip())
+    unknown = sorted(set(parts) - set(_PARTS))
+    if unknown or not parts:
+        fail(f"--only does not know {', '.join(unknown) or 'an empty name'}: choose from {', '.join(_PARTS)}")
+    return parts

@@ -219,3 +219,11 @@ def test_a_time_is_given_as_in_events(text: str, expected: datetime):
 def test_a_wrong_time_is_refused_with_its_option(text: str):
     with pytest.raises(FeedbackError, match=f"--from {text}: write it like"):
         moment("--from", text)
+
+
+@pytest.mark.parametrize("only", ["", " , ", "tally,rol"])
+def test_a_worker_of_no_part_is_refused(only):
+    """The same typo in a unit file would otherwise start a worker that does everything."""
+    done = run("worker", "--only", only)
+    assert done.returncode == 1
+    assert "choose from tally, roll, archive" in done.stderr.replace("\n", " ")
